@@ -1,0 +1,6 @@
+"""`python -m ottla`."""
+
+from ottla.cli.main import main
+
+if __name__ == "__main__":
+    main()
