@@ -204,4 +204,3 @@ class StorageError(Exception):
 
 class PeerError(Exception):
     """Another broker or the metadata store failed: the link retries, with a bound."""
-

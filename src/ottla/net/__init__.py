@@ -1,0 +1,1 @@
+"""Connections: bytes to requests and answers to bytes, in order."""
