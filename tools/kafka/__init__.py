@@ -1,0 +1,17 @@
+"""The real Apache Kafka, for tests and benchmarks: its jars, its tools, its broker."""
+
+from tools.kafka.jars import VERSION, get, jars, java, missing
+from tools.kafka.server import RealKafka
+from tools.kafka.tools import ToolError, ToolResult, Tools
+
+__all__ = [
+    "VERSION",
+    "RealKafka",
+    "ToolError",
+    "ToolResult",
+    "Tools",
+    "get",
+    "jars",
+    "java",
+    "missing",
+]

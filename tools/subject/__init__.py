@@ -1,0 +1,7 @@
+"""Brokers under test as processes: what they share, and ours."""
+
+from tools.subject.ottla import Ottla
+from tools.subject.process import Process, Subject, answers, free_port
+from tools.subject.wait import until
+
+__all__ = ["Ottla", "Process", "Subject", "answers", "free_port", "until"]
