@@ -1,0 +1,336 @@
+"""Groups seen from outside: list, describe, committed offsets, delete."""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+from ottla.client.cluster_view import ClusterView, check
+from ottla.model.errors import ApiError, ErrorCode
+from ottla.model.ids import BrokerId, Offset, TopicPartition
+from ottla.wire.codec import decode
+
+CONSUMER_PROTOCOL = "consumer"
+
+
+class ListedGroup(NamedTuple):
+    group: str
+    protocol_type: str
+    state: str
+    kind: str
+    coordinator: BrokerId
+
+
+class Member(NamedTuple):
+    member_id: str
+    instance_id: str | None
+    client_id: str
+    host: str
+    partitions: tuple[TopicPartition, ...]
+
+
+class DescribedGroup(NamedTuple):
+    """`balancer` is the assignor's name; "" where there is none."""
+
+    group: str
+    kind: str
+    state: str
+    balancer: str
+    coordinator: BrokerId
+    members: tuple[Member, ...]
+
+
+class Committed(NamedTuple):
+    offset: Offset
+    leader_epoch: int
+    metadata: str
+
+
+class Groups:
+    def __init__(self, view: ClusterView) -> None:
+        self._view = view
+
+    async def list_groups(
+        self, *, states: Sequence[str] = (), kinds: Sequence[str] = ()
+    ) -> list[ListedGroup]:
+        """Every group of every broker, by name; perhaps only some states or kinds."""
+        await self._view.ask(self._view.refresh)
+        brokers = [broker.broker_id for broker in self._view.cluster.brokers]
+        answers = await asyncio.gather(
+            *(self._view.ask(partial(self._list_on, each, states, kinds)) for each in brokers)
+        )
+        return sorted(group for answer in answers for group in answer)
+
+    async def _list_on(
+        self, broker: BrokerId, states: Sequence[str], kinds: Sequence[str]
+    ) -> list[ListedGroup]:
+        from ottla.wire.generated.list_groups import ListGroupsRequest
+
+        link = await self._view.link(broker)
+        request = ListGroupsRequest()
+        if link.serves(ListGroupsRequest, 4):
+            request.states_filter = [*states]
+        if link.serves(ListGroupsRequest, 5):
+            request.types_filter = [*kinds]
+        response = await link.request(request, timeout_ms=self._view.request_timeout_ms)
+        check(response.error_code, about=f"groups of broker {broker}")
+        return [
+            ListedGroup(
+                each.group_id, each.protocol_type, each.group_state, each.group_type, broker
+            )
+            for each in response.groups
+        ]
+
+    async def _ask(self, group: str, request: Any) -> Any:
+        """Ask the group's coordinator; what the codes inside mean is the caller's to say."""
+        return await self._view.send(request, await self._view.coordinator(group))
+
+    async def describe(self, group: str) -> DescribedGroup:
+        """Members and what each owns.
+
+        Raises:
+            ApiError: GROUP_ID_NOT_FOUND; nobody knows the group.
+        """
+        return await self._view.ask(lambda: self._describe(group))
+
+    async def _describe(self, group: str) -> DescribedGroup:
+        from ottla.wire.generated.consumer_group_describe import ConsumerGroupDescribeRequest
+        from ottla.wire.generated.describe_groups import DescribeGroupsRequest
+
+        coordinator = await self._view.coordinator(group)
+        link = await self._view.link(coordinator)
+        if link.serves(ConsumerGroupDescribeRequest):
+            response = await self._view.send(
+                ConsumerGroupDescribeRequest(group_ids=[group]), coordinator
+            )
+            answer = response.groups[0]
+            if answer.error_code == 0:
+                return _consumer_group(answer, coordinator)
+            if answer.error_code not in (
+                ErrorCode.GROUP_ID_NOT_FOUND,
+                ErrorCode.UNSUPPORTED_VERSION,
+            ):
+                check(answer.error_code, answer.error_message, about=f"group {group!r}")
+        response = await self._view.send(DescribeGroupsRequest(groups=[group]), coordinator)
+        answer = response.groups[0]
+        check(answer.error_code, answer.error_message, about=f"group {group!r}")
+        if answer.group_state == "Dead":
+            raise ApiError(ErrorCode.GROUP_ID_NOT_FOUND, f"group {group!r} does not exist")
+        return _classic_group(answer, coordinator)
+
+    async def committed(
+        self, group: str, partitions: Iterable[TopicPartition] | None = None
+    ) -> dict[TopicPartition, Committed]:
+        """The group's committed offsets (None: all it has); partitions without one are left out."""
+        wanted = None if partitions is None else list(partitions)
+        return await self._view.ask(lambda: self._committed(group, wanted))
+
+    async def _committed(
+        self, group: str, wanted: Sequence[TopicPartition] | None
+    ) -> dict[TopicPartition, Committed]:
+        from ottla.wire.generated.offset_fetch import (
+            OffsetFetchRequest,
+            OffsetFetchRequestGroup,
+            OffsetFetchRequestTopic,
+            OffsetFetchRequestTopics,
+        )
+
+        by_topic = None if wanted is None else _by_topic(wanted)
+        link = await self._view.link(await self._view.coordinator(group))
+        version = min(link.version_of(OffsetFetchRequest), 9)  # from 10 on topics go by id
+        if version >= 8:
+            topics = (
+                None
+                if by_topic is None
+                else [
+                    OffsetFetchRequestTopics(name=name, partition_indexes=indexes)
+                    for name, indexes in by_topic.items()
+                ]
+            )
+            request = OffsetFetchRequest(
+                groups=[OffsetFetchRequestGroup(group_id=group, topics=topics)]
+            )
+        else:
+            older = (
+                None
+                if by_topic is None
+                else [
+                    OffsetFetchRequestTopic(name=name, partition_indexes=indexes)
+                    for name, indexes in by_topic.items()
+                ]
+            )
+            request = OffsetFetchRequest(group_id=group, topics=older)
+        response = await link.request(
+            request, version=version, timeout_ms=self._view.request_timeout_ms
+        )
+        answer = response.groups[0] if version >= 8 else response
+        check(answer.error_code, about=f"group {group!r}")
+        found = {}
+        for topic in answer.topics:
+            for each in topic.partitions:
+                partition = TopicPartition(topic.name, each.partition_index)
+                check(each.error_code, about=f"group {group!r}, partition {partition}")
+                if each.committed_offset >= 0:
+                    found[partition] = Committed(
+                        each.committed_offset, each.committed_leader_epoch, each.metadata or ""
+                    )
+        return found
+
+    async def commit(
+        self,
+        group: str,
+        offsets: Mapping[TopicPartition, Offset],
+        *,
+        member_id: str = "",
+        generation: int = -1,
+    ) -> None:
+        """Commit for a group; without a member id, only while the group has no members.
+
+        Raises:
+            ApiError: for the first partition refused (UNKNOWN_MEMBER_ID: the group has members).
+        """
+        await self._view.ask(lambda: self._commit(group, offsets, member_id, generation))
+
+    async def _commit(
+        self, group: str, offsets: Mapping[TopicPartition, Offset], member_id: str, generation: int
+    ) -> None:
+        from ottla.wire.generated.offset_commit import (
+            OffsetCommitRequest,
+            OffsetCommitRequestPartition,
+            OffsetCommitRequestTopic,
+        )
+
+        topics: dict[str, OffsetCommitRequestTopic] = {}
+        for partition, offset in offsets.items():
+            topic = topics.setdefault(
+                partition.topic, OffsetCommitRequestTopic(name=partition.topic)
+            )
+            topic.partitions.append(
+                OffsetCommitRequestPartition(
+                    partition_index=partition.partition,
+                    committed_offset=offset,
+                    committed_metadata="",
+                )
+            )
+        link = await self._view.link(await self._view.coordinator(group))
+        version = min(link.version_of(OffsetCommitRequest), 9)  # from 10 on topics go by id
+        request = OffsetCommitRequest(
+            group_id=group,
+            generation_id_or_member_epoch=generation,
+            member_id=member_id,
+            topics=list(topics.values()),
+        )
+        response = await link.request(
+            request, version=version, timeout_ms=self._view.request_timeout_ms
+        )
+        for answer in response.topics:
+            for each in answer.partitions:
+                partition = TopicPartition(answer.name, each.partition_index)
+                check(each.error_code, about=f"group {group!r}, partition {partition}")
+
+    async def delete(self, group: str) -> None:
+        """Delete a group without members, with its offsets.
+
+        Raises:
+            ApiError: GROUP_ID_NOT_FOUND, NON_EMPTY_GROUP.
+        """
+        from ottla.wire.generated.delete_groups import DeleteGroupsRequest
+
+        async def attempt() -> None:
+            response = await self._ask(group, DeleteGroupsRequest(groups_names=[group]))
+            check(response.results[0].error_code, about=f"group {group!r}")
+
+        await self._view.ask(attempt)
+
+    async def delete_offsets(self, group: str, partitions: Iterable[TopicPartition]) -> None:
+        """Forget committed offsets of topics no member subscribes to."""
+        from ottla.wire.generated.offset_delete import (
+            OffsetDeleteRequest,
+            OffsetDeleteRequestPartition,
+            OffsetDeleteRequestTopic,
+        )
+
+        topics = [
+            OffsetDeleteRequestTopic(
+                name=name,
+                partitions=[OffsetDeleteRequestPartition(partition_index=i) for i in indexes],
+            )
+            for name, indexes in _by_topic(list(partitions)).items()
+        ]
+
+        async def attempt() -> None:
+            response = await self._ask(group, OffsetDeleteRequest(group_id=group, topics=topics))
+            check(response.error_code, about=f"group {group!r}")
+            for answer in response.topics:
+                for each in answer.partitions:
+                    partition = TopicPartition(answer.name, each.partition_index)
+                    check(each.error_code, about=f"group {group!r}, partition {partition}")
+
+        await self._view.ask(attempt)
+
+
+def _by_topic(partitions: Sequence[TopicPartition]) -> dict[str, list[int]]:
+    topics: dict[str, list[int]] = {}
+    for partition in partitions:
+        topics.setdefault(partition.topic, []).append(partition.partition)
+    return topics
+
+
+def _consumer_group(answer: Any, coordinator: BrokerId) -> DescribedGroup:
+    members = tuple(
+        Member(
+            each.member_id,
+            each.instance_id,
+            each.client_id,
+            each.client_host,
+            tuple(
+                TopicPartition(topic.topic_name, index)
+                for topic in each.assignment.topic_partitions
+                for index in topic.partitions
+            ),
+        )
+        for each in answer.members
+    )
+    return DescribedGroup(
+        answer.group_id, "consumer", answer.group_state, answer.assignor_name, coordinator, members
+    )
+
+
+def _classic_group(answer: Any, coordinator: BrokerId) -> DescribedGroup:
+    members = tuple(
+        Member(
+            each.member_id,
+            each.group_instance_id,
+            each.client_id,
+            each.client_host,
+            assigned_partitions(each.member_assignment)
+            if answer.protocol_type == CONSUMER_PROTOCOL
+            else (),
+        )
+        for each in answer.members
+    )
+    return DescribedGroup(
+        answer.group_id, "classic", answer.group_state, answer.protocol_data, coordinator, members
+    )
+
+
+def assigned_partitions(blob: bytes) -> tuple[TopicPartition, ...]:
+    """What the bytes of a classic member's assignment give it: version, then the message.
+
+    Raises:
+        ProtocolError: the bytes are not an assignment.
+    """
+    if len(blob) < 2:
+        return ()
+    from ottla.wire.generated.consumer_protocol_assignment import (
+        ConsumerProtocolAssignment,
+    )
+
+    version = int.from_bytes(blob[:2], "big", signed=True)
+    version = max(0, min(version, ConsumerProtocolAssignment.MAX_VERSION))
+    assignment, _ = decode(ConsumerProtocolAssignment, version, blob, 2)
+    return tuple(
+        TopicPartition(topic.topic, index)
+        for topic in assignment.assigned_partitions
+        for index in topic.partitions
+    )
