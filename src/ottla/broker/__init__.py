@@ -1,0 +1,1 @@
+"""One process: the layers assembled and wired."""

@@ -1,0 +1,237 @@
+"""The real world, as the broker's arguments: clocks, threads, randomness, network.
+
+Nothing else in the broker reads a clock, starts a thread, asks the operating
+system for randomness or opens a socket. `ottla.testing.simulated` has the same
+`System` of virtual parts.
+"""
+
+import asyncio
+import errno
+import os
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from ottla.model.clock import Clock, Timer
+from ottla.model.ids import Uuid
+from ottla.model.randomness import Randomness
+from ottla.model.workers import Lane, Workers
+from ottla.net.network import Address, Network, ServerHandle
+
+T = TypeVar("T")
+P = TypeVar("P", bound=asyncio.BaseProtocol)
+
+THREADS = {Lane.FSYNC: 4, Lane.READ: 4, Lane.UPKEEP: 1, Lane.CODEC: 2}
+"""At most; a lane's threads start when there is work for them."""
+
+BACKLOG = 1_024
+"""Connections that wait to be accepted."""
+
+HOSTS = {
+    "localhost": ("127.0.0.1", "::1"),
+    "": ("0.0.0.0", "::"),
+}
+"""What a host to listen on stands for; the second is left out where there is no IPv6."""
+
+_NO_SUCH_FAMILY = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+_PORT_TRIES = 10
+
+
+class ClosableWorkers(Workers, Protocol):
+    async def close(self) -> None:
+        """Take no more jobs, and wait for those under way."""
+
+
+@dataclass(slots=True)
+class System:
+    """What a broker needs of the world, disk and metadata store apart."""
+
+    clock: Clock
+    """The domain clock: retention, sessions, transactions."""
+
+    transport_clock: Clock
+    """The transport clock: time-outs of I/O, idle connections, leases."""
+
+    workers: ClosableWorkers
+    randomness: Randomness
+    network: Network
+
+    @classmethod
+    def real(cls, loop: asyncio.AbstractEventLoop) -> "System":
+        return cls(
+            clock=WallClock(loop),
+            transport_clock=MonotonicClock(loop),
+            workers=ThreadWorkers(loop),
+            randomness=SystemRandomness(),
+            network=SocketNetwork(loop),
+        )
+
+
+class _LoopTimer:
+    """Sleeps for what remains, and looks at the clock again: it may have been set back."""
+
+    __slots__ = ("_callback", "_handle", "_loop", "_now_ms", "_when_ms")
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        now_ms: Callable[[], int],
+        when_ms: int,
+        callback: Callable[[], None],
+    ) -> None:
+        self._loop = loop
+        self._now_ms = now_ms
+        self._when_ms = when_ms
+        self._callback = callback
+        self._arm(when_ms - now_ms())
+
+    def cancel(self) -> None:
+        self._handle.cancel()
+
+    def _arm(self, remaining_ms: int) -> None:
+        self._handle = self._loop.call_later(max(0, remaining_ms) / 1000, self._fire)
+
+    def _fire(self) -> None:
+        remaining_ms = self._when_ms - self._now_ms()
+        if remaining_ms > 0:
+            self._arm(remaining_ms)
+        else:
+            self._callback()
+
+
+class WallClock:
+    """Milliseconds since 1970."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+
+    def now_ms(self) -> int:
+        return time.time_ns() // 1_000_000
+
+    def call_at(self, when_ms: int, callback: Callable[[], None], /) -> Timer:
+        return _LoopTimer(self._loop, self.now_ms, when_ms, callback)
+
+
+class MonotonicClock:
+    """Milliseconds since some fixed moment; never set back."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+
+    def now_ms(self) -> int:
+        return time.monotonic_ns() // 1_000_000
+
+    def call_at(self, when_ms: int, callback: Callable[[], None], /) -> Timer:
+        return _LoopTimer(self._loop, self.now_ms, when_ms, callback)
+
+
+class ThreadWorkers:
+    """A pool of threads for each lane."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._pools: dict[Lane, ThreadPoolExecutor] = {}
+        self._closed = False
+
+    def submit(self, lane: Lane, job: Callable[[], T], /) -> asyncio.Future[T]:
+        if self._closed:
+            raise RuntimeError("the workers are closed")
+        pool = self._pools.get(lane)
+        if pool is None:
+            pool = ThreadPoolExecutor(THREADS[lane], f"ottla-{lane.value}")
+            self._pools[lane] = pool
+        future: asyncio.Future[T] = self._loop.run_in_executor(pool, job)
+        return future
+
+    async def close(self) -> None:
+        self._closed = True
+        pools, self._pools = list(self._pools.values()), {}
+        for pool in pools:
+            await self._loop.run_in_executor(None, pool.shutdown)
+
+
+class SystemRandomness:
+    """The operating system's."""
+
+    def uuid(self) -> Uuid:
+        while True:
+            value = bytearray(os.urandom(16))
+            value[6] = value[6] & 0x0F | 0x40
+            value[8] = value[8] & 0x3F | 0x80
+            if value[0] >> 2 != 0b111110:  # its text would begin with a dash
+                return bytes(value)
+
+    def below(self, bound: int, /) -> int:
+        size = (bound.bit_length() + 7) // 8 + 8  # 8 bytes more: the bias is below 2**-64
+        return int.from_bytes(os.urandom(size), "big") % bound
+
+
+class SocketNetwork:
+    """TCP. asyncio sets TCP_NODELAY on every connection, accepted or made."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+
+    async def listen(
+        self, host: str, port: int, protocol_factory: Callable[[], asyncio.BaseProtocol], /
+    ) -> ServerHandle:
+        hosts = HOSTS.get(host, (host,))
+        for _ in range(_PORT_TRIES):
+            try:
+                return await self._listen(hosts, port, protocol_factory)
+            except OSError as error:
+                if port != 0 or error.errno != errno.EADDRINUSE:
+                    raise
+        raise OSError(errno.EADDRINUSE, f"no port is free on all of {', '.join(hosts)}")
+
+    async def connect(
+        self, host: str, port: int, protocol_factory: Callable[[], P], /
+    ) -> tuple[asyncio.Transport, P]:
+        return await self._loop.create_connection(protocol_factory, host, port)
+
+    async def _listen(
+        self,
+        hosts: tuple[str, ...],
+        port: int,
+        protocol_factory: Callable[[], asyncio.BaseProtocol],
+    ) -> "SocketServer":
+        """Listen on every host at one port, the first one's if `port` is 0."""
+        server = SocketServer()
+        try:
+            for host in hosts:
+                try:
+                    part = await self._loop.create_server(
+                        protocol_factory, host, port, backlog=BACKLOG, reuse_address=True
+                    )
+                except OSError as error:
+                    if server.addresses and error.errno in _NO_SUCH_FAMILY:
+                        continue
+                    raise
+                server.add(part)
+                port = server.addresses[0].port
+        except BaseException:
+            server.close()
+            raise
+        return server
+
+
+class SocketServer:
+    """One port, perhaps on an address of each family."""
+
+    def __init__(self) -> None:
+        self._parts: list[asyncio.Server] = []
+        self._addresses: list[Address] = []
+
+    @property
+    def addresses(self) -> Sequence[Address]:
+        return self._addresses
+
+    def add(self, part: asyncio.Server) -> None:
+        self._parts.append(part)
+        self._addresses += (Address(*sock.getsockname()[:2]) for sock in part.sockets)
+
+    def close(self) -> None:
+        for part in self._parts:
+            part.close()
