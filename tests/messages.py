@@ -7,6 +7,7 @@ Kafka's own classes, and the goldens made by that comparison.
 import importlib
 import pkgutil
 import random
+import struct
 from collections.abc import Iterator
 from typing import Any
 
@@ -116,3 +117,30 @@ def _value(
     if kind in ("string", "string16"):
         return "".join(chance.choices(_LETTERS, k=size))
     return chance.randbytes(size)
+
+
+def describe(value: Any, cls: type[Struct] | None = None, field: Field | None = None) -> str:
+    """`value` as text: every field by name, also those a version lacks.
+
+    tests/interop/java/WireOracle.java describes Kafka's classes in the same way.
+    """
+    if value is None and cls is not None and field is not None and field.absent_is_none:
+        value = struct_class(cls, field.type)()
+    if value is None:
+        return "~"
+    if isinstance(value, Struct):
+        fields = sorted(fields_of(type(value)), key=lambda f: f.name.replace("_", ""))
+        texts = [
+            f"{f.name.replace('_', '')}={describe(getattr(value, f.name), type(value), f)} "
+            for f in fields
+        ]
+        return "{" + "".join(texts) + "}"
+    if isinstance(value, list):
+        return "[" + "".join(describe(item) + " " for item in value) + "]"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return struct.pack(">d", value).hex()
+    if isinstance(value, int):
+        return str(value)
+    return f"'{(value.encode() if isinstance(value, str) else bytes(value)).hex()}'"

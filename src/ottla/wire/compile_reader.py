@@ -118,9 +118,10 @@ class _Reader:
         if not field.null_in_version(self.version):
             self.nested(where, inner)
             return
+        # In line -1 is null; as a tagged field, 0 is.
         self.run.append(("b", "n"))
         self.flush()
-        with source.block("if n < 0:"):
+        with source.block("if n < 0:" if field.tag is None else "if n < 1:"):
             source.line(f"{where} = None")
         with source.block("else:"):
             self.nested(where, inner)

@@ -91,21 +91,23 @@ class _Writer:
         if field.is_list:
             self.list_field(value, cls, field, nullable)
         elif field.is_struct:
-            self.struct_field(value, struct_class(cls, field.type), nullable)
+            null = (255 if field.tag is None else 0) if nullable else None
+            self.struct_field(value, struct_class(cls, field.type), null)
         elif field.type in FORMATS:
             self.run.append((FORMATS[field.type], value))
         else:
             self.sized(value, field.type, nullable)
 
-    def struct_field(self, value: str, cls: type[Struct], nullable: bool) -> None:
+    def struct_field(self, value: str, cls: type[Struct], null: int | None) -> None:
+        """`null` is the byte that says so, or None where the struct may not be null."""
         source = self.source
         self.depth += 1
         local = f"m{self.depth}"
         source.line(f"{local} = {value}")
-        if nullable:
+        if null is not None:
             self.flush()
             with source.block(f"if {local} is None:"):
-                source.line(f"{self.out}.append(255)")
+                source.line(f"{self.out}.append({null})")
             with source.block("else:"):
                 self.run.append(("b", "1"))
                 self.structure(local, cls)
