@@ -1,1 +1,1 @@
-"""What the cluster is: its image, who decides about it, and the store that keeps it."""
+"""What the cluster is: an immutable image, the changes between images, who decides them, where they are kept."""

@@ -1,0 +1,78 @@
+"""The cluster at one revision of the metadata store: immutable, shared by every reader.
+
+A new image is made by `changes.apply`; nobody else builds one. Mappings here are
+never written to after the image was published.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from ottla.model.ids import NO_BROKER, BrokerId, LeaderEpoch, PartitionId, TopicName, Uuid
+from ottla.model.isolation import ResourceType
+
+
+class PartitionImage(NamedTuple):
+    """A partition's state, one key of the store."""
+
+    leader: BrokerId
+    leader_epoch: LeaderEpoch
+    partition_epoch: int
+    """Raised with every change of this state."""
+    replicas: tuple[BrokerId, ...]
+    isr: tuple[BrokerId, ...]
+    offline_replicas: tuple[BrokerId, ...] = ()
+
+
+class TopicImage(NamedTuple):
+    name: TopicName
+    topic_id: Uuid
+    partitions: tuple[PartitionImage, ...]
+    configs: Mapping[str, str]
+    """What was set on this topic; what was not follows from the broker's settings."""
+
+
+class Endpoint(NamedTuple):
+    listener: str
+    host: str
+    port: int
+
+
+class BrokerImage(NamedTuple):
+    broker_id: BrokerId
+    epoch: int
+    """The create-revision of the registration: a new one for each incarnation."""
+    rack: str | None
+    endpoints: tuple[Endpoint, ...]
+    fenced: bool = False
+
+
+class ConfigResource(NamedTuple):
+    type: ResourceType
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    revision: int = 0
+    cluster_id: str = ""
+    controller_id: BrokerId = NO_BROKER
+    brokers: Mapping[BrokerId, BrokerImage] = field(default_factory=dict)
+    topics: Mapping[TopicName, TopicImage] = field(default_factory=dict)
+    topic_names: Mapping[Uuid, TopicName] = field(default_factory=dict)
+    configs: Mapping[ConfigResource, Mapping[str, str]] = field(default_factory=dict)
+    """Settings of brokers (name "" is the default of all), groups and client metrics."""
+    deleting: Mapping[Uuid, TopicName] = field(default_factory=dict)
+    """Topics whose files may be removed."""
+    next_producer_id: int = 0
+    """The first producer id that no broker has been given a block of."""
+
+    def topic_by_id(self, topic_id: Uuid) -> TopicImage | None:
+        name = self.topic_names.get(topic_id)
+        return None if name is None else self.topics[name]
+
+    def partition(self, topic: TopicName, partition: PartitionId) -> PartitionImage | None:
+        found = self.topics.get(topic)
+        if found is None or not 0 <= partition < len(found.partitions):
+            return None
+        return found.partitions[partition]

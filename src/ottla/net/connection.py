@@ -1,0 +1,297 @@
+"""The core of one connection: bytes in, requests out; answers in, bytes out in order.
+
+No I/O happens here. The shell (`net/transport.py`) asks `get_buffer()` where to
+receive, says `received(n)`, and sends what it finds in `output`. Frames are an
+int32 size and then that many bytes, in both directions.
+
+A request is *served* by a callable that returns one of
+
+* a list of buffers: the answer, a whole frame, ready to leave;
+* `None`: there is no answer (a produce with acks=0);
+* a `Pending`: the answer comes later. While a *blocking* one waits, nothing
+  further is served; behind an *effective* one the next request may start.
+
+What always holds:
+
+* Answers leave in the order of their requests.
+* A frame is a view of the receive buffer and valid until the serving callable
+  returns. Who must keep it calls `detach()`: the buffer goes with the request and
+  the connection continues with a fresh one. A buffer with a holder is never
+  moved, resized or reused.
+* The receive buffer grows with the bytes that have come, not with the bytes that
+  were promised.
+* Reading stops while MAX_UNANSWERED requests wait, while the peer does not take
+  its answers, and while a turn's share is used up.
+"""
+
+import struct
+from collections import deque
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from ottla.model.errors import ProtocolError
+
+Buffer: TypeAlias = bytes | bytearray | memoryview
+Parts: TypeAlias = list[Buffer]
+
+MAX_UNANSWERED = 1000
+MAX_REQUESTS_PER_TURN = 64
+TURN_MS = 1
+FIRST_BUFFER_SIZE = 4096
+COMFORTABLE_BUFFER_SIZE = 256 * 1024
+POISON = 0xDD
+
+_SIZE = struct.Struct(">i")
+
+
+class Pending:
+    """The place in the queue of one request whose answer comes later."""
+
+    __slots__ = ("_answered", "_begin", "_connection", "_parts", "blocking")
+
+    def __init__(self, connection: "Connection", *, blocking: bool) -> None:
+        self.blocking = blocking
+        self._connection: Connection | None = connection
+        self._answered = False
+        self._parts: Parts | None = None
+        self._begin: Callable[[], None] | None = None
+
+    def answer(self, parts: Parts | None) -> None:
+        """Give the answer, or None where there is none. Once only; ignored after a close."""
+        assert not self._answered
+        self._answered = True
+        self._parts = parts
+        if self._connection is not None:
+            self._connection.answered(self)
+
+    def begin_at_head(self, begin: Callable[[], None]) -> None:
+        """Call `begin`, which leads to `answer`, once every earlier answer has left.
+
+        A fetch takes its bytes there, so that answers queued behind a slow one hold no memory.
+        """
+        self._begin = begin
+        if self._connection is not None:
+            self._connection.answered(self)
+
+    def forget(self) -> None:
+        """The connection is gone: the work goes on, its answer is dropped."""
+        self._connection = None
+        self._begin = None
+        self._parts = None
+
+    @property
+    def abandoned(self) -> bool:
+        """Nobody waits for the answer any more."""
+        return self._connection is None
+
+
+Outcome: TypeAlias = Parts | Pending | None
+Serve: TypeAlias = Callable[["Connection", memoryview], Outcome]
+
+
+class Connection:
+    """One client's byte streams, cut into requests and answers."""
+
+    def __init__(
+        self,
+        serve: Serve,
+        *,
+        now_ms: Callable[[], int],
+        wake: Callable[[], None],
+        max_request_size: int,
+        poison: bool = False,
+    ) -> None:
+        """`wake` is called when answers or a turn are due outside `received` and `turn`."""
+        self.output: Parts = []
+        self.output_paused = False
+        self.closed = False
+        self.owner: Any = None
+        """Whom the serving callable finds behind this connection."""
+        self._serve = serve
+        self._now_ms = now_ms
+        self._wake = wake
+        self._max_request_size = max_request_size
+        self._poison = poison
+        self._buffer = bytearray(FIRST_BUFFER_SIZE)
+        self._view = memoryview(self._buffer)
+        self._start = 0  # of the first byte not served yet
+        self._end = 0  # of the bytes received
+        self._queue: deque[Pending] = deque()
+        self._blocked = False
+        self._running = False
+        self._frame_end = 0
+        self._detached = False
+
+    # Receiving
+
+    def get_buffer(self) -> memoryview:
+        """Where to receive; never empty while `wants_read`."""
+        if self._end == len(self._buffer):
+            self._make_room()
+        return self._view[self._end :]
+
+    def received(self, count: int) -> bool:
+        """Take note of `count` received bytes and serve what is whole; see `turn`."""
+        self._end += count
+        return self.turn()
+
+    @property
+    def wants_read(self) -> bool:
+        """Whether the shell should receive; when not, backpressure reaches the peer."""
+        if self.closed or self.output_paused or len(self._queue) >= MAX_UNANSWERED:
+            return False
+        return self._end - self._start < self._wanted_size() or self._end < len(self._buffer)
+
+    @property
+    def unanswered(self) -> int:
+        return len(self._queue)
+
+    def _wanted_size(self) -> int:
+        """How many bytes there may be before the next request is served."""
+        if self._end - self._start >= 4:
+            (size,) = _SIZE.unpack_from(self._buffer, self._start)
+            return 4 + int(size)
+        return 4
+
+    def _make_room(self) -> None:
+        """Move what is left to the front, or to a larger buffer, so that there is room behind it."""
+        held = self._end - self._start
+        wanted = self._wanted_size()
+        size = len(self._buffer)
+        if wanted > size:
+            # Never more than twice what has really come: a promised size costs nothing.
+            size = max(size, min(wanted, max(2 * held, COMFORTABLE_BUFFER_SIZE)))
+        elif size < COMFORTABLE_BUFFER_SIZE:
+            size *= 2
+        if size == len(self._buffer):
+            self._view[:held] = self._view[self._start : self._end]
+            self._start, self._end = 0, held
+        else:
+            self._replace_buffer(size, self._start)
+
+    def _replace_buffer(self, size: int, start: int) -> None:
+        """Continue with a new buffer that holds what was received from `start` on."""
+        rest = self._view[start : self._end]
+        buffer = bytearray(size)
+        self._view = memoryview(buffer)
+        self._view[: len(rest)] = rest
+        self._buffer = buffer
+        self._start, self._end = 0, len(rest)
+
+    def shrink(self) -> None:
+        """Give a large buffer back; for a connection that was idle a while."""
+        if self._start == self._end and len(self._buffer) > FIRST_BUFFER_SIZE:
+            self._replace_buffer(FIRST_BUFFER_SIZE, self._end)
+
+    def detach(self) -> None:
+        """The request being served keeps its frame: continue with a fresh buffer."""
+        if self._detached:
+            return
+        self._detached = True
+        size = FIRST_BUFFER_SIZE
+        while size < self._end - self._frame_end:
+            size *= 2
+        self._replace_buffer(size, self._frame_end)
+
+    # Serving
+
+    def turn(self) -> bool:
+        """Serve whole requests, a turn's share at most.
+
+        Returns whether another turn is due.
+
+        Raises:
+            ProtocolError: the peer must be disconnected; a size that cannot be, a request that
+                cannot be read.
+        """
+        if self._running or self.closed:
+            return False
+        self._running = True
+        try:
+            return self._serve_frames()
+        finally:
+            self._running = False
+
+    def _serve_frames(self) -> bool:
+        left = MAX_REQUESTS_PER_TURN
+        until = self._now_ms() + TURN_MS
+        while not self._blocked and not self.closed:
+            if self._end - self._start < 4:
+                break
+            (size,) = _SIZE.unpack_from(self._buffer, self._start)
+            if size < 0 or size > self._max_request_size:
+                raise ProtocolError(f"a request of {size} bytes; at most {self._max_request_size}")
+            frame_start = self._start + 4
+            frame_end = frame_start + size
+            if frame_end > self._end:
+                break
+            if self.output_paused or len(self._queue) >= MAX_UNANSWERED:
+                return False
+            if left == 0 or self._now_ms() > until:
+                return True
+            left -= 1
+            self._serve_one(frame_start, frame_end)
+        if self._start == self._end:
+            self._start = self._end = 0
+        return False
+
+    def _serve_one(self, frame_start: int, frame_end: int) -> None:
+        frame = self._view[frame_start:frame_end]
+        self._frame_end = frame_end
+        self._detached = False
+        outcome = self._serve(self, frame)
+        if not self._detached:
+            self._start = frame_end
+            if self._poison:
+                frame[:] = bytes([POISON]) * len(frame)
+        if outcome is None:
+            return
+        if type(outcome) is list:
+            if not self._queue:
+                self.output += outcome
+                return
+            pending = Pending(self, blocking=False)
+            pending._answered, pending._parts = True, outcome
+            self._queue.append(pending)
+            return
+        assert isinstance(outcome, Pending)
+        self._queue.append(outcome)
+        self._blocked = outcome.blocking
+        self._drain()
+
+    # Answering
+
+    def answered(self, pending: Pending) -> None:
+        """`pending` has its answer, or is ready to begin one."""
+        if self.closed or not self._queue or self._queue[0] is not pending:
+            return
+        self._drain()
+        if not self._running:
+            self._wake()
+
+    def _drain(self) -> None:
+        """Let the answers leave that are next in order."""
+        queue = self._queue
+        while queue:
+            head = queue[0]
+            if not head._answered:
+                if head._begin is None:
+                    return
+                begin, head._begin = head._begin, None
+                begin()
+                if not head._answered or not queue or queue[0] is not head:
+                    return
+            queue.popleft()
+            if head.blocking:
+                self._blocked = False
+            if head._parts is not None:
+                self.output += head._parts
+
+    def close(self) -> None:
+        """Drop every waiting answer; the work behind them goes on."""
+        self.closed = True
+        for pending in self._queue:
+            pending.forget()
+        self._queue.clear()
+        self.output.clear()
+        self._blocked = False
