@@ -1,0 +1,306 @@
+"""The broker's settings as one immutable snapshot.
+
+Three layers lie over the defaults: static (flags, environment, file), dynamic
+for the whole cluster, dynamic for this broker. A change makes a new snapshot;
+who holds one sees it unchanged. Every attribute is a setting, its name with
+underscores; where Kafka spells one setting in several units the attribute
+holds what counts in the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any, NoReturn
+
+from ottla.config.broker_keys import BROKER_KEYS
+from ottla.config.key import ConfigError, Value, invalid_value
+from ottla.config.listeners import (
+    Endpoint,
+    Listener,
+    listeners_from_advertised,
+    parse_advertised,
+    parse_listeners,
+    parse_security_protocol_map,
+)
+from ottla.config.resolve import ConfigSource, base_name, override, synonyms
+from ottla.config.topic_keys import TOPIC_KEYS
+
+_MAX_LONG = 2**63 - 1
+
+
+class _Attributes:
+    """The settings that have an attribute: what code reads, with its type."""
+
+    # Who and where
+    node_id: int
+    broker_rack: str | None
+    log_dirs: tuple[str, ...]
+    # Connections and requests
+    connections_max_idle_ms: int
+    max_connections: int
+    max_connections_per_ip: int
+    max_connections_per_ip_overrides: str
+    max_connection_creation_rate: int
+    socket_listen_backlog_size: int
+    socket_receive_buffer_bytes: int
+    socket_send_buffer_bytes: int
+    socket_request_max_bytes: int
+    queued_max_request_bytes: int
+    request_timeout_ms: int
+    fetch_max_bytes: int
+    max_incremental_fetch_session_cache_slots: int
+    max_request_partition_size_limit: int
+    record_validation: str
+    # Topics
+    auto_create_topics_enable: bool
+    delete_topic_enable: bool
+    num_partitions: int
+    default_replication_factor: int
+    min_insync_replicas: int
+    unclean_leader_election_enable: bool
+    replica_lag_time_max_ms: int
+    replica_high_watermark_checkpoint_interval_ms: int
+    # Logs
+    log_segment_bytes: int
+    log_roll_ms: int
+    log_roll_jitter_ms: int
+    log_retention_ms: int
+    log_retention_bytes: int
+    log_retention_check_interval_ms: int
+    log_cleanup_policy: tuple[str, ...]
+    log_segment_delete_delay_ms: int
+    log_index_interval_bytes: int
+    log_index_size_max_bytes: int
+    log_flush_interval_messages: int
+    log_flush_interval_ms: int
+    log_flush_scheduler_interval_ms: int
+    log_flush_offset_checkpoint_interval_ms: int
+    log_flush_start_offset_checkpoint_interval_ms: int
+    log_message_timestamp_type: str
+    log_message_timestamp_before_max_ms: int
+    log_message_timestamp_after_max_ms: int
+    message_max_bytes: int
+    compression_type: str
+    # Classic groups and offsets
+    group_min_session_timeout_ms: int
+    group_max_session_timeout_ms: int
+    group_initial_rebalance_delay_ms: int
+    group_max_size: int
+    group_coordinator_rebalance_protocols: tuple[str, ...]
+    offset_metadata_max_bytes: int
+    offsets_commit_timeout_ms: int
+    offsets_load_buffer_size: int
+    offsets_retention_minutes: int
+    offsets_retention_check_interval_ms: int
+    offsets_topic_num_partitions: int
+    offsets_topic_replication_factor: int
+    offsets_topic_segment_bytes: int
+    # Producers and transactions
+    producer_id_expiration_ms: int
+    producer_id_expiration_check_interval_ms: int
+    transaction_max_timeout_ms: int
+    transaction_abort_timed_out_transaction_cleanup_interval_ms: int
+    transaction_remove_expired_transaction_cleanup_interval_ms: int
+    transactional_id_expiration_ms: int
+    transaction_partition_verification_enable: bool
+    transaction_two_phase_commit_enable: bool
+    transaction_state_log_load_buffer_size: int
+    transaction_state_log_min_isr: int
+    transaction_state_log_num_partitions: int
+    transaction_state_log_replication_factor: int
+    transaction_state_log_segment_bytes: int
+
+
+class BrokerConfig(_Attributes):
+    """A snapshot; equal settings compare equal."""
+
+    static: Mapping[str, str]
+    """Texts given at the start, by name."""
+    dynamic_default: Mapping[str, str]
+    """Texts set for all brokers."""
+    dynamic_broker: Mapping[str, str]
+    """Texts set for this broker."""
+    values: Mapping[str, Value]
+    """Every declared setting and every `listener.name.` one, read."""
+    problems: tuple[str, ...]
+    """Stored dynamic settings that were left out because they cannot be read."""
+
+    def __init__(
+        self,
+        static: Mapping[str, str] | None = None,
+        dynamic_default: Mapping[str, str] | None = None,
+        dynamic_broker: Mapping[str, str] | None = None,
+    ) -> None:
+        """Raise ConfigError when `static` cannot be taken; bad dynamic settings are left out."""
+        put = self.__dict__.__setitem__
+        problems: list[str] = []
+        put("static", MappingProxyType(dict(static or {})))
+        put("dynamic_default", _readable(dynamic_default or {}, problems))
+        put("dynamic_broker", _readable(dynamic_broker or {}, problems))
+        put("problems", tuple(problems))
+        texts = dict(self.static)
+        override(texts, self.dynamic_default)
+        override(texts, self.dynamic_broker)
+        values = {name: key.default for name, key in BROKER_KEYS.items()}
+        for name, text in texts.items():
+            key = BROKER_KEYS.get(base_name(name))
+            if key is not None:
+                values[name] = key.parse(text)
+        put("values", MappingProxyType(values))
+        self.__dict__.update(_attributes(values, texts))
+        _check(self)
+
+    def updated(
+        self,
+        dynamic_default: Mapping[str, str] | None = None,
+        dynamic_broker: Mapping[str, str] | None = None,
+    ) -> BrokerConfig:
+        """Return a snapshot with these dynamic settings in place of the present ones.
+
+        None leaves a layer as it is. The static layer never changes. Raises
+        ConfigError when the settings contradict each other.
+        """
+        return BrokerConfig(
+            self.static,
+            self.dynamic_default if dynamic_default is None else dynamic_default,
+            self.dynamic_broker if dynamic_broker is None else dynamic_broker,
+        )
+
+    def source(self, name: str) -> ConfigSource:
+        """Return where the value that counts was set; for a setting with units, of any of them."""
+        for layer, source in (
+            (self.dynamic_broker, ConfigSource.DYNAMIC_BROKER),
+            (self.dynamic_default, ConfigSource.DYNAMIC_DEFAULT_BROKER),
+            (self.static, ConfigSource.STATIC_BROKER),
+        ):
+            if any(synonym in layer for synonym in synonyms(name)):
+                return source
+        return ConfigSource.DEFAULT
+
+    def for_listener(self, listener: str, name: str, mechanism: str | None = None) -> Value:
+        """Return the setting `name` as it stands for one listener, and one SASL mechanism."""
+        prefix = f"listener.name.{listener.lower()}."
+        if mechanism is not None:
+            exact = f"{prefix}{mechanism.lower()}.{name}"
+            if exact in self.values:
+                return self.values[exact]
+        return self.values.get(prefix + name, self.values[name])
+
+    @cached_property
+    def listeners(self) -> tuple[Listener, ...]:
+        """Where to accept clients. The default listener is loopback, ::1 too where it exists."""
+        texts = self.values["listeners"]
+        assert isinstance(texts, tuple)
+        is_default = self.source("listeners") is ConfigSource.DEFAULT
+        advertised = self.values["advertised.listeners"]
+        if is_default and isinstance(advertised, tuple):
+            texts = listeners_from_advertised(advertised)
+        protocols = parse_security_protocol_map(str(self.values["listener.security.protocol.map"]))
+        listeners = parse_listeners(texts, protocols, left_out=self._controllers)
+        if is_default and advertised is None:
+            listeners = tuple(one._replace(also_hosts=("::1",)) for one in listeners)
+        return listeners
+
+    @cached_property
+    def advertised_listeners(self) -> Mapping[str, Endpoint]:
+        """By listener name; empty where the address a client connected to is advertised."""
+        texts = self.values["advertised.listeners"]
+        if not isinstance(texts, tuple):
+            return {}
+        return parse_advertised(texts, self.listeners, left_out=self._controllers)
+
+    @property
+    def _controllers(self) -> tuple[str, ...]:
+        names = self.values["controller.listener.names"]
+        return names if isinstance(names, tuple) else ()
+
+    @cached_property
+    def topic_defaults(self) -> Mapping[str, Value]:
+        """Every topic setting as a topic without settings of its own has it."""
+        defaults: dict[str, Value] = {}
+        for name, key in TOPIC_KEYS.items():
+            defaults[name] = key.default
+            if key.synonyms:
+                defaults[name] = self._effective(key.synonyms[0])
+        return MappingProxyType(defaults)
+
+    def _effective(self, name: str) -> Value:
+        return self.__dict__.get(name.replace(".", "_"), self.values[name])
+
+    def __setattr__(self, name: str, value: Any) -> NoReturn:
+        raise AttributeError(f"a BrokerConfig does not change: {name}")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, BrokerConfig) and self._layers() == other._layers()
+
+    def __hash__(self) -> int:
+        return hash(tuple(frozenset(layer.items()) for layer in self._layers()))
+
+    def _layers(self) -> tuple[Mapping[str, str], ...]:
+        return (self.static, self.dynamic_default, self.dynamic_broker)
+
+
+def _readable(texts: Mapping[str, str], problems: list[str]) -> Mapping[str, str]:
+    readable: dict[str, str] = {}
+    for name, text in texts.items():
+        key = BROKER_KEYS.get(base_name(name))
+        if key is not None:
+            try:
+                key.parse(text)
+            except ConfigError as error:
+                problems.append(str(error))
+                continue
+        readable[name] = text
+    return MappingProxyType(readable)
+
+
+def _attributes(values: Mapping[str, Value], texts: Mapping[str, str]) -> dict[str, Value]:
+    attributes = {name: values[name.replace("_", ".")] for name in _Attributes.__annotations__}
+    older_id = values["broker.id"]
+    if "node.id" not in texts and isinstance(older_id, int) and older_id >= 0:
+        attributes["node_id"] = older_id
+    attributes["log_dirs"] = values["log.dirs"] or values["log.dir"]
+    if values["log.roll.ms"] is None:
+        attributes["log_roll_ms"] = _number(values["log.roll.hours"]) * 3_600_000
+    if values["log.roll.jitter.ms"] is None:
+        attributes["log_roll_jitter_ms"] = _number(values["log.roll.jitter.hours"]) * 3_600_000
+    if values["log.flush.interval.ms"] is None:
+        attributes["log_flush_interval_ms"] = values["log.flush.scheduler.interval.ms"]
+    attributes["log_retention_ms"] = _retention_ms(values)
+    return attributes
+
+
+def _retention_ms(values: Mapping[str, Value]) -> int:
+    """In milliseconds, minutes or hours, the first that is set; anything negative is for ever."""
+    for name, unit in (
+        ("log.retention.ms", 1),
+        ("log.retention.minutes", 60_000),
+        ("log.retention.hours", 3_600_000),
+    ):
+        if values[name] is not None:
+            number = _number(values[name]) * unit
+            return number if number >= 0 else -1
+    raise AssertionError("hours have a default")
+
+
+def _number(value: Value) -> int:
+    assert isinstance(value, int)
+    return value
+
+
+def _check(config: BrokerConfig) -> None:
+    """What Kafka refuses to start with although each setting is legal by itself."""
+    if config.log_retention_ms == 0:
+        raise invalid_value(
+            "log.retention.ms", 0, "must be unlimited (-1) or, equal or greater than 1"
+        )
+    if config.group_min_session_timeout_ms > config.group_max_session_timeout_ms:
+        raise ConfigError(
+            "group.min.session.timeout.ms must not be above group.max.session.timeout.ms"
+        )
+    if not config.log_dirs:
+        raise ConfigError("log.dirs names no directory")
+    config.listeners  # noqa: B018
+    config.advertised_listeners  # noqa: B018
