@@ -12,9 +12,8 @@ it is opened anew.
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from functools import partial
 from queue import Empty, SimpleQueue
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, TypeVarTuple
 
 from ottla.metadata.store import (
     Changes,
@@ -39,6 +38,7 @@ MAX_GROUP = 1_000
 """Jobs in one commit."""
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 
 class _Job(NamedTuple):
@@ -56,43 +56,51 @@ class _Done(NamedTuple):
 
 
 class SqliteStore:
-    """A `Store`; make one with `SqliteStore.open`."""
+    """A `Store`. The file is opened, or made, by the thread; `opened` tells how that went.
+
+    If it cannot be opened, every call raises that StorageError.
+    """
 
     def __init__(self, path: str, clock: Clock) -> None:
+        """Begin to open the file; `clock` (transport) rules the leases."""
         self.path = path
         self._loop = asyncio.get_running_loop()
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._closed = False
         self._leases = Leases(clock, self._expire)
         self._feed = Feed(0)
-        self._opened = self._loop.create_future()
-        self._ended = self._loop.create_future()
+        self._opened: asyncio.Future[None] = self._loop.create_future()
+        self._opened.add_done_callback(_forget_error)
+        self._ended: asyncio.Future[None] = self._loop.create_future()
         self._thread = threading.Thread(target=self._run, name="ottla-metadata", daemon=True)
+        self._thread.start()
 
     @classmethod
     async def open(cls, path: str, clock: Clock) -> "SqliteStore":
-        """Open the file, or make it; `clock` (transport) rules the leases.
+        """Return the store once its file is open.
 
         Raises:
             StorageError: it is corrupt, not ours, of a newer Ottla, in use, or cannot be opened.
         """
         store = cls(path, clock)
-        store._thread.start()
         try:
-            revision, leases = await store._opened
-        except asyncio.CancelledError:
-            store._jobs.put(None)
+            await store.opened()
+        except BaseException:
+            await store.close()
             raise
-        store._feed = Feed(revision)
-        for lease, ttl_ms in leases.items():
-            store._leases.start(lease, ttl_ms)
         return store
+
+    async def opened(self) -> None:
+        """Wait until the file is open; raise StorageError if it cannot be."""
+        await asyncio.shield(self._opened)
 
     async def load(self) -> Snapshot:
         return await self._ask(lambda file: (file.load(), None))
 
-    def watch(self, after_revision: Revision, /) -> AsyncIterator[Changes]:
-        return self._feed.watch(after_revision)
+    async def watch(self, after_revision: Revision, /) -> AsyncIterator[Changes]:
+        await self.opened()
+        async for changes in self._feed.watch(after_revision):
+            yield changes
 
     async def transact(
         self,
@@ -146,6 +154,13 @@ class SqliteStore:
         for done in group:
             _answer(done.future, done.result, done.error)
 
+    def _open(self, revision: Revision, leases: dict[LeaseId, int]) -> None:
+        self._feed = Feed(revision)
+        if not self._closed:
+            for lease, ttl_ms in leases.items():
+                self._leases.start(lease, ttl_ms)
+        _answer(self._opened, None, None)
+
     def _end(self, error: StorageError | None) -> None:
         self._feed.close()
         _answer(self._ended, None, error)
@@ -156,31 +171,36 @@ class SqliteStore:
         try:
             try:
                 file = MetadataFile(self.path)
-                state = file.revision, file.leases()
+                revision, leases = file.revision, file.leases()
             except StorageError as error:
-                self._loop.call_soon_threadsafe(_answer, self._opened, None, error)
+                self._tell(_answer, self._opened, None, error)
+                self._serve(None, error)
+                self._tell(self._end, None)
                 return
-            self._loop.call_soon_threadsafe(_answer, self._opened, state, None)
-            self._serve(file)
+            self._tell(self._open, revision, leases)
+            self._serve(file, None)
             closing_error: StorageError | None = None
             try:
                 file.close()
             except StorageError as error:
                 closing_error = error
-            self._loop.call_soon_threadsafe(self._end, closing_error)
+            self._tell(self._end, closing_error)
         except RuntimeError:
             if not self._loop.is_closed():  # else nobody is there to be told
                 raise
 
-    def _serve(self, file: MetadataFile) -> None:
-        broken: Exception | None = None
+    def _tell(self, callback: Callable[[*Ts], None], *arguments: *Ts) -> None:
+        self._loop.call_soon_threadsafe(callback, *arguments)
+
+    def _serve(self, file: MetadataFile | None, broken: Exception | None) -> None:
+        """Do jobs until the store closes; once it is `broken`, only fail them."""
         group: list[_Job] = []
         while self._take(group):
-            if broken is None:
+            if file is not None and broken is None:
                 done, broken = _do(file, group)
             else:
                 done = [_Done(job.future, None, None, broken) for job in group]
-            self._loop.call_soon_threadsafe(partial(self._deliver, done))
+            self._tell(self._deliver, done)
             group = []
 
     def _take(self, group: list[_Job]) -> bool:

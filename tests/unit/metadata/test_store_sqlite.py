@@ -89,6 +89,33 @@ def test_a_path_that_cannot_be_opened_is_refused(tmp_path: Path) -> None:
         with_store(str(tmp_path / "absent" / "metadata.sqlite"), load)
 
 
+def test_a_store_that_cannot_be_opened_says_so_to_every_call(path: str) -> None:
+    Path(path).write_bytes(b"not a database, " * 1_000)
+
+    async def run() -> None:
+        store = SqliteStore(path, ManualClock())
+        for _ in range(2):
+            with pytest.raises(StorageError, match="not a database"):
+                await store.load()
+            with pytest.raises(StorageError, match="not a database"):
+                await anext(store.watch(0))
+        await store.close()
+
+    asyncio.run(run())
+
+
+def test_a_store_can_be_used_before_it_is_open(path: str) -> None:
+    async def run() -> None:
+        store = SqliteStore(path, ManualClock())
+        watch = store.watch(0)
+        seen = asyncio.ensure_future(anext(watch))
+        assert (await store.transact([], [("a", b"")])).revision == 1
+        assert (await seen).revision == 1
+        await store.close()
+
+    asyncio.run(run())
+
+
 def test_any_flipped_bit_in_a_value_is_noticed(path: str) -> None:
     with_store(path, put_a_thousand)
     sound = bytearray(Path(path).read_bytes())
