@@ -1,0 +1,1 @@
+"""Partitions as this broker plays them: leaders, waiting requests, flushing."""

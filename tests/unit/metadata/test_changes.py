@@ -1,0 +1,130 @@
+"""The image is a function of the keys alone."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ottla.metadata import changes, controller
+from ottla.metadata.changes import apply, from_snapshot
+from ottla.metadata.controller import Defaults, NewTopic, Writes
+from ottla.metadata.image import BrokerImage, ConfigResource, Endpoint, Image
+from ottla.metadata.store import Changes, KeyVersion, Put, Snapshot
+from ottla.model.isolation import ResourceType
+from ottla.testing.randomness import SeededRandomness
+
+ONE_BROKER = changes.broker_key(BrokerImage(1, 0, None, (Endpoint("PLAINTEXT", "h", 9092),)))
+
+
+class Keys:
+    """A store reduced to its keys, and the image that follows it."""
+
+    def __init__(self) -> None:
+        self.revision = 0
+        self.items: dict[str, bytes] = {}
+        self.versions: dict[str, KeyVersion] = {}
+        self.image = Image()
+        self.write(Writes((ONE_BROKER, changes.cluster_key("c"), changes.controller_key(1))))
+
+    def write(self, writes: Writes) -> changes.Delta:
+        self.revision += 1
+        for key in writes.deletes:
+            self.items.pop(key, None)
+            self.versions.pop(key, None)
+        puts = []
+        for key, value in changes.merge(writes.puts):
+            created = self.versions[key].create_revision if key in self.versions else self.revision
+            self.items[key] = value
+            self.versions[key] = KeyVersion(created, self.revision)
+            puts.append(Put(key, value, created))
+        self.image, delta = apply(
+            self.image, Changes(self.revision, tuple(puts), tuple(writes.deletes))
+        )
+        return delta
+
+    def reloaded(self) -> Image:
+        keys = sorted(self.items)
+        return from_snapshot(
+            Snapshot(
+                self.revision,
+                {key: self.items[key] for key in keys},
+                {key: self.versions[key] for key in keys},
+            )
+        )
+
+
+def create(image: Image, name: str, partitions: int, configs: dict[str, str], seed: int) -> Writes:
+    writes, _ = controller.create_topics(
+        image,
+        [NewTopic(name, partitions, 1, None, dict(configs))],
+        Defaults(1, 1),
+        lambda overrides: None,
+        SeededRandomness(seed),
+    )
+    return writes
+
+
+operations = st.lists(
+    st.tuples(
+        st.sampled_from(["create", "delete", "grow", "configure", "broker config", "epochs"]),
+        st.sampled_from(["a", "b", "c"]),
+        st.integers(1, 4),
+    ),
+    max_size=20,
+)
+
+
+@given(operations)
+def test_following_every_change_and_loading_everything_end_in_the_same_image(
+    steps: list[tuple[str, str, int]],
+) -> None:
+    keys = Keys()
+    for seed, (operation, name, number) in enumerate(steps):
+        topic = keys.image.topics.get(name)
+        if operation == "create":
+            keys.write(create(keys.image, name, number, {"retention.ms": str(number)}, seed))
+        elif operation == "broker config":
+            resource = ConfigResource(ResourceType.BROKER, "")
+            keys.write(Writes((changes.config_key(resource, {"a.b": str(number)}),)))
+        elif operation == "epochs":
+            keys.write(controller.raise_leader_epochs(keys.image, 1))
+        elif topic is None:
+            continue
+        elif operation == "delete":
+            keys.write(controller.delete_topics(keys.image, [topic.topic_id]))
+        elif operation == "grow":
+            count = len(topic.partitions) + number
+            keys.write(controller.create_partitions(keys.image, name, count, None))
+        else:
+            resource = ConfigResource(ResourceType.TOPIC, name)
+            keys.write(Writes((changes.config_key(resource, {"x": str(number)}),)))
+        assert keys.reloaded() == keys.image
+
+
+def test_the_delta_names_what_changed() -> None:
+    keys = Keys()
+    assert keys.write(create(keys.image, "t", 2, {}, 1)).topics == {"t"}
+    resource = ConfigResource(ResourceType.TOPIC, "t")
+    assert keys.write(Writes((changes.config_key(resource, {"x": "1"}),))).topics == {"t"}
+    topic_id = keys.image.topics["t"].topic_id
+    delta = keys.write(controller.delete_topics(keys.image, [topic_id]))
+    assert delta.topics == {"t"}
+    assert delta.deleting == {topic_id}
+    assert keys.image.deleting == {topic_id: "t"}
+    assert not keys.image.topics
+
+
+def test_a_new_topic_of_an_old_name_has_a_new_id_and_no_old_settings() -> None:
+    keys = Keys()
+    keys.write(create(keys.image, "t", 1, {"x": "1"}, 1))
+    old = keys.image.topics["t"]
+    keys.write(controller.delete_topics(keys.image, [old.topic_id]))
+    keys.write(create(keys.image, "t", 3, {}, 2))
+    new = keys.image.topics["t"]
+    assert new.topic_id != old.topic_id
+    assert new.configs == {}
+    assert keys.image.topic_by_id(old.topic_id) is None
+    assert keys.image.topic_by_id(new.topic_id) is new
+
+
+def test_a_broker_epoch_is_the_revision_that_created_its_registration() -> None:
+    keys = Keys()
+    assert keys.image.brokers[1].epoch == 1
