@@ -11,8 +11,10 @@
     varint  headers count
             per header: varint key length, key (UTF-8), varint value length (-1: null), value
 
-Two ways through them: `walk` looks at lengths only and is on the path of every
-produce; `read_records` decodes everything.
+`walk` looks at lengths only and is on the path of every produce: exactly so many
+records, ending where the batch ends. What it does not look at, it lets through:
+readers must not trust what is inside a record. `read_records` decodes everything
+and refuses what does not fit.
 """
 
 from collections.abc import Iterator
@@ -49,18 +51,15 @@ class Record(NamedTuple):
     headers: tuple[RecordHeader, ...] = ()
 
 
-def walk(records: bytes, count: int, position: int = 0) -> None:
+def walk(records: Buffer, count: int, position: int = 0) -> None:
     """Check that exactly `count` records fill `records[position:]`, by their lengths.
-
-    `records` are uncompressed. Indexing `bytes` is what makes this cheap: pass
-    them, not a view.
 
     Raises:
         ApiError: INVALID_RECORD, they are more or fewer, or a length is
-            impossible. (Kafka says the same in several ways.)
+            impossible.
     """
     one_byte = _ONE_BYTE
-    more = _FIRST_OF_TWO
+    first_of_two = _FIRST_OF_TWO
     try:
         for _ in repeat(None, count):
             first = records[position]
@@ -69,17 +68,99 @@ def walk(records: bytes, count: int, position: int = 0) -> None:
             else:
                 second = records[position + 1]
                 if second < 0x80:
-                    position += more[first] + (second << 6)
+                    position += first_of_two[first] + (second << 6)
                 else:
-                    length, position = read_varint(records, position)
-                    position += length if length >= MIN_RECORD_SIZE else _NEVER
+                    position = _following(records, position)
     except IndexError:
         position = _NEVER
     if position != len(records):
-        raise ApiError(
-            ErrorCode.INVALID_RECORD,
-            f"Record batch does not hold exactly the {count} records its header counts",
-        )
+        raise _miscounted(count)
+
+
+def walk_closely(records: Buffer, count: int, position: int = 0) -> tuple[bool, list[int]]:
+    """Walk, and say whether offset deltas are 0, 1, 2... and which records have no key.
+
+    About 2.5 times the work of `walk`: for compressed batches and compacted topics.
+
+    Raises:
+        ApiError: INVALID_RECORD as in `walk`, or a varint is longer than it may be.
+    """
+    one_byte = _ONE_BYTE
+    first_of_two = _FIRST_OF_TWO
+    dense = True
+    without_key = []
+    try:
+        for index in range(count):
+            first = records[position]
+            if first < 0x80:
+                field = position + 2
+                position += one_byte[first]
+            else:
+                second = records[position + 1]
+                if second < 0x80:
+                    field = position + 3
+                    position += first_of_two[first] + (second << 6)
+                else:
+                    field = read_varint(records, position)[1] + 1
+                    position = _following(records, position)
+            if records[field] >= 0x80:
+                field += 1
+                if records[field] >= 0x80:
+                    field = read_varlong(records, field - 1)[1] - 1
+            if index < 64 and records[field + 1] == index << 1:
+                field += 2
+            elif (
+                index < 8192
+                and records[field + 1] == (index << 1 & 0x7F | 0x80)
+                and records[field + 2] == index >> 6
+            ):
+                field += 3
+            else:
+                delta, field = read_varint(records, field + 1)
+                if delta != index:
+                    dense = False
+            if records[field] & 1 and read_varint(records, field)[0] < 0:
+                without_key.append(index)
+    except IndexError:
+        position = _NEVER
+    if position != len(records):
+        raise _miscounted(count)
+    return dense, without_key
+
+
+def fields_of(records: Buffer, count: int, position: int = 0) -> Iterator[tuple[int, int, bool]]:
+    """Yield timestamp delta, offset delta and whether there is a key, of exactly `count` records.
+
+    What `walk_closely` does not tell; some three times slower.
+
+    Raises:
+        ApiError: INVALID_RECORD as in `walk_closely`, perhaps only after the last record.
+    """
+    try:
+        for _ in repeat(None, count):
+            start = read_varint(records, position)[1]
+            position = _following(records, position)
+            timestamp_delta, field = read_varlong(records, start + 1)
+            offset_delta, field = read_varint(records, field)
+            has_key = read_varint(records, field)[0] >= 0
+            yield timestamp_delta, offset_delta, has_key
+    except IndexError:
+        position = _NEVER
+    if position != len(records):
+        raise _miscounted(count)
+
+
+def _following(records: Buffer, position: int) -> int:
+    """Return where the next record would start, after one of any length."""
+    length, body = read_varint(records, position)
+    return body + length if length >= MIN_RECORD_SIZE else _NEVER
+
+
+def _miscounted(count: int) -> ApiError:
+    return ApiError(
+        ErrorCode.INVALID_RECORD,
+        f"Record batch does not hold exactly the {count} records its header counts",
+    )
 
 
 _NEVER = 1 << 40

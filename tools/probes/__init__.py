@@ -1,0 +1,1 @@
+"""Questions put to the real Kafka, whose answers are kept as goldens."""
