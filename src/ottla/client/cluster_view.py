@@ -71,6 +71,8 @@ def error_of(code: int, message: str | None = None, *, about: str = "") -> ApiEr
     except ValueError:
         known = ErrorCode.UNKNOWN_SERVER_ERROR
         message = f"error code {code}" + (f": {message}" if message else "")
+    if message and about.lower() in message.lower():
+        about = ""
     text = ": ".join(part for part in (about, message) if part)
     return ApiError(known, text or None)
 

@@ -1,0 +1,1 @@
+"""The command line: `ottla <noun> <verb>`, in the protocol's own words."""
