@@ -1,0 +1,1 @@
+"""Replicated state machines over internal topics: groups, transactions, share groups."""

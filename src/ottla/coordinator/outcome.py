@@ -1,0 +1,81 @@
+"""What a replicated state machine says: records to append, answers to give.
+
+Every coordinator (groups, transactions, share groups) is a set of *shards*,
+one for each partition of its internal topic. A shard is a core: commands and
+time come in, an `Outcome` comes out. `runtime.py` is the shell around it, and
+does, for every outcome, in this order:
+
+    decide   the shard's method; it may change who waits, and deadlines
+    append   the records, as one batch; refused -> `Outcome.refused`
+    apply    each record, by the same code that replays the log on loading
+    answer   once the high watermark covers the last record applied
+
+What must survive a restart changes in `Shard.apply` alone.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, Protocol, TypeVar
+
+from ottla.model.errors import ErrorCode
+from ottla.model.ids import Offset, ProducerId
+
+
+class Waiter:
+    """A request that waits for its answer. Cores only keep and return it."""
+
+    __slots__ = ()
+
+
+Answer = tuple[Waiter, Any]
+R = TypeVar("R")
+
+
+class Outcome(Generic[R]):
+    """The result of one decision.
+
+    `answers` are given once `records` are committed; a command whose waiter is
+    not among them is parked, and a later outcome answers it. `refused` is
+    called when the append was refused, so nothing was written: it takes back
+    what the decision had changed and returns the answers to give instead.
+    Without it every waiter of `answers` fails with the code.
+    """
+
+    __slots__ = ("answers", "records", "refused")
+
+    def __init__(
+        self,
+        records: list[R] | None = None,
+        answers: list[Answer] | None = None,
+        refused: Callable[[ErrorCode], "Outcome[R]"] | None = None,
+    ) -> None:
+        self.records: list[R] = [] if records is None else records
+        self.answers: list[Answer] = [] if answers is None else answers
+        self.refused = refused
+
+
+class Shard(Protocol[R]):
+    """The state machines of one partition of an internal topic."""
+
+    def encode(self, record: R, /) -> tuple[bytes, bytes | None]:
+        """Return the key and value that go into the log."""
+
+    def decode(self, key: bytes, value: bytes | None, /) -> R | None:
+        """Read a record back; None for one to be passed over. Raises ProtocolError."""
+
+    def apply(self, record: R, offset: Offset, producer_id: ProducerId, /) -> None:
+        """Change what survives a restart. `producer_id` is -1 outside a transaction."""
+
+    def apply_marker(self, producer_id: ProducerId, committed: bool, /) -> None:
+        """The end of a producer's transaction on this partition."""
+
+    def loaded(self, now_ms: int, /) -> Outcome[R]:
+        """The whole log was applied: set deadlines, begin to serve."""
+
+    def unloaded(self) -> Sequence[Waiter]:
+        """The shard is given up: return everyone who still waits."""
+
+    def next_deadline_ms(self) -> int | None:
+        """When `wake` wants to be called."""
+
+    def wake(self, now_ms: int, /) -> Outcome[R] | None:
+        """Decide the earliest deadline that has passed; None when there is none."""
