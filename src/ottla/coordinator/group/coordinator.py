@@ -1,0 +1,278 @@
+"""The group coordinator as handlers see it: requests in, answers out.
+
+It finds the partition of a group, asks its shard through the runtime, and puts
+what went wrong where each API wants it. Topics and permissions are the
+handlers' matter: what arrives here names topics that exist.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from ottla.coordinator.group.classic import ClassicGroup, join_error
+from ottla.coordinator.group.history import Rebalance
+from ottla.coordinator.group.settings import Caller, GroupSettings
+from ottla.coordinator.group.shard import GroupShard
+from ottla.coordinator.outcome import Outcome, Waiter
+from ottla.coordinator.routing import partition_for
+from ottla.coordinator.runtime import CoordinatorRuntime, LogPort
+from ottla.model.clock import Clock
+from ottla.model.errors import ApiError, ErrorCode
+from ottla.model.ids import LeaderEpoch, PartitionId, TopicName
+from ottla.model.names import CONSUMER_OFFSETS
+from ottla.model.randomness import Randomness
+from ottla.wire.generated.delete_groups import DeletableGroupResult
+from ottla.wire.generated.describe_groups import DescribedGroup
+from ottla.wire.generated.heartbeat import HeartbeatRequest, HeartbeatResponse
+from ottla.wire.generated.join_group import JoinGroupRequest, JoinGroupResponse
+from ottla.wire.generated.leave_group import (
+    LeaveGroupRequest,
+    LeaveGroupResponse,
+    MemberResponse,
+)
+from ottla.wire.generated.list_groups import ListedGroup, ListGroupsResponse
+from ottla.wire.generated.offset_commit import OffsetCommitRequest, OffsetCommitResponse
+from ottla.wire.generated.offset_delete import OffsetDeleteRequest, OffsetDeleteResponse
+from ottla.wire.generated.offset_fetch import (
+    OffsetFetchRequestGroup,
+    OffsetFetchResponseGroup,
+)
+from ottla.wire.generated.sync_group import SyncGroupRequest, SyncGroupResponse
+
+
+class GroupCoordinator:
+    """All groups whose partitions of `__consumer_offsets` this broker leads."""
+
+    def __init__(
+        self,
+        settings: GroupSettings,
+        clock: Clock,
+        transport_clock: Clock,
+        randomness: Randomness,
+        *,
+        partition_count: int = 50,
+    ) -> None:
+        self.settings = settings
+        self._runtime: CoordinatorRuntime[GroupShard] = CoordinatorRuntime(
+            CONSUMER_OFFSETS,
+            lambda partition: GroupShard(settings, randomness),
+            clock,
+            transport_clock,
+            partition_count=partition_count,
+            commit_timeout_ms=settings.offsets_commit_timeout_ms,
+        )
+
+    # Partitions
+
+    def partition_for(self, group_id: str) -> PartitionId:
+        """The partition of `__consumer_offsets` whose leader coordinates the group."""
+        return partition_for(group_id, self._runtime.partition_count)
+
+    def set_partition_count(self, count: int) -> None:
+        """How many partitions `__consumer_offsets` really has; before any is loaded."""
+        self._runtime.partition_count = count
+
+    def load(self, partition: PartitionId, port: LogPort) -> None:
+        """This broker leads the partition now, in `port.leader_epoch`."""
+        self._runtime.load(partition, port)
+
+    def unload(self, partition: PartitionId, leader_epoch: LeaderEpoch | None = None) -> None:
+        """It leads it no more; `leader_epoch` is the epoch it ended with, if known."""
+        self._runtime.unload(partition, leader_epoch)
+
+    def topics_deleted(self, topics: Iterable[TopicName]) -> None:
+        """Drop the offsets committed for topics that are gone."""
+        names = set(topics)
+        self._runtime.tell_all(lambda shard, now_ms: shard.delete_topics(names))
+
+    def close(self) -> None:
+        self._runtime.close()
+
+    # Membership
+
+    async def join_group(self, request: JoinGroupRequest, caller: Caller) -> JoinGroupResponse:
+        """Answer when the generation begins, or at once with MEMBER_ID_REQUIRED or an error."""
+        settings = self.settings
+        if not request.group_id:
+            return join_error(ErrorCode.INVALID_GROUP_ID, request.member_id)
+        if not (
+            settings.group_min_session_timeout_ms
+            <= request.session_timeout_ms
+            <= settings.group_max_session_timeout_ms
+        ):
+            return join_error(ErrorCode.INVALID_SESSION_TIMEOUT, request.member_id)
+        try:
+            response: JoinGroupResponse = await self._write(
+                request.group_id,
+                lambda shard, waiter, now_ms: shard.join(request, caller, waiter, now_ms),
+            )
+        except ApiError as error:
+            return join_error(error.code, "")
+        return response
+
+    async def sync_group(self, request: SyncGroupRequest) -> SyncGroupResponse:
+        """Answer when the leader has sent the assignment."""
+        if not request.group_id:
+            return SyncGroupResponse(error_code=ErrorCode.INVALID_GROUP_ID)
+        try:
+            response: SyncGroupResponse = await self._write(
+                request.group_id,
+                lambda shard, waiter, now_ms: shard.sync(request, waiter, now_ms),
+            )
+        except ApiError as error:
+            return SyncGroupResponse(error_code=error.code)
+        return response
+
+    async def heartbeat(self, request: HeartbeatRequest) -> HeartbeatResponse:
+        """Keep a member alive. While the group is loading, nothing is wrong."""
+        if not request.group_id:
+            return HeartbeatResponse(error_code=ErrorCode.INVALID_GROUP_ID)
+        try:
+            response: HeartbeatResponse = await self._write(
+                request.group_id,
+                lambda shard, waiter, now_ms: shard.heartbeat(request, waiter, now_ms),
+            )
+        except ApiError as error:
+            if error.code is ErrorCode.COORDINATOR_LOAD_IN_PROGRESS:
+                return HeartbeatResponse()
+            return HeartbeatResponse(error_code=error.code)
+        return response
+
+    async def leave_group(self, request: LeaveGroupRequest) -> LeaveGroupResponse:
+        """Remove members; of a group that does not exist, each is unknown."""
+        if not request.group_id:
+            return LeaveGroupResponse(error_code=ErrorCode.INVALID_GROUP_ID)
+        try:
+            response: LeaveGroupResponse = await self._write(
+                request.group_id,
+                lambda shard, waiter, now_ms: shard.leave(request, waiter, now_ms),
+            )
+        except ApiError as error:
+            if error.code is not ErrorCode.UNKNOWN_MEMBER_ID:
+                return LeaveGroupResponse(error_code=error.code)
+            return LeaveGroupResponse(
+                members=[
+                    MemberResponse(
+                        member_id=member.member_id,
+                        group_instance_id=member.group_instance_id,
+                        error_code=error.code,
+                    )
+                    for member in request.members
+                ]
+            )
+        return response
+
+    # Offsets
+
+    async def commit_offsets(
+        self, request: OffsetCommitRequest, caller: Caller
+    ) -> OffsetCommitResponse:
+        """Commit for topics that exist. Raises ApiError, which is every partition's then."""
+        response: OffsetCommitResponse = await self._write(
+            request.group_id,
+            lambda shard, waiter, now_ms: shard.commit(request, caller, waiter, now_ms),
+        )
+        return response
+
+    async def fetch_offsets(
+        self, request: OffsetFetchRequestGroup, require_stable: bool
+    ) -> OffsetFetchResponseGroup:
+        """What one group committed. Raises ApiError, which is the group's then."""
+        try:
+            return await self._runtime.read(
+                self.partition_for(request.group_id),
+                lambda shard: shard.fetch(request, require_stable),
+            )
+        except ApiError as error:
+            if error.code is ErrorCode.COORDINATOR_NOT_AVAILABLE:
+                # Consumers before 3.9 do not know it here; this one makes them look again.
+                raise ApiError(ErrorCode.NOT_COORDINATOR) from error
+            raise
+
+    async def delete_offsets(self, request: OffsetDeleteRequest) -> OffsetDeleteResponse:
+        """Delete offsets of topics that exist. Raises ApiError, which is the whole answer's."""
+        if not request.group_id:
+            raise ApiError(ErrorCode.INVALID_GROUP_ID)
+        response: OffsetDeleteResponse = await self._write(
+            request.group_id, lambda shard, waiter, now_ms: shard.delete_offsets(request, waiter)
+        )
+        return response
+
+    # Administration
+
+    async def describe_groups(
+        self, group_ids: Sequence[str], api_version: int
+    ) -> list[DescribedGroup]:
+        """One description for each id, in this order."""
+        described = []
+        for group_id in group_ids:
+            try:
+                described.append(
+                    await self._runtime.read(
+                        self.partition_for(group_id),
+                        lambda shard, group_id=group_id: shard.describe_group(  # type: ignore[misc]
+                            group_id, api_version
+                        ),
+                    )
+                )
+            except ApiError as error:
+                described.append(DescribedGroup(group_id=group_id, error_code=error.code))
+        return described
+
+    async def list_groups(
+        self, states: Sequence[str] = (), types: Sequence[str] = ()
+    ) -> ListGroupsResponse:
+        """All groups here whose state and type are among those asked for, in any case."""
+        wanted_states = {state.strip().lower() for state in states}
+        wanted_types = {kind.strip().lower() for kind in types}
+
+        def wanted(state: str, kind: str) -> bool:
+            return (not wanted_states or state.lower() in wanted_states) and (
+                not wanted_types or kind in wanted_types
+            )
+
+        groups: list[ListedGroup] = []
+        for partition in self._runtime.partitions():
+            try:
+                groups += await self._runtime.read(
+                    partition, lambda shard: shard.list_groups(wanted)
+                )
+            except ApiError as error:
+                if error.code is not ErrorCode.NOT_COORDINATOR:
+                    return ListGroupsResponse(error_code=error.code)
+        return ListGroupsResponse(groups=groups)
+
+    async def delete_groups(self, group_ids: Sequence[str]) -> list[DeletableGroupResult]:
+        """Delete groups without members; one result for each id."""
+        by_partition: dict[PartitionId, list[str]] = {}
+        for group_id in dict.fromkeys(group_ids):
+            by_partition.setdefault(self.partition_for(group_id), []).append(group_id)
+        results: list[DeletableGroupResult] = []
+        for partition, ids in by_partition.items():
+            try:
+                results += await self._runtime.write(
+                    partition,
+                    lambda shard, waiter, now_ms, ids=ids: shard.delete_groups(  # type: ignore[misc]
+                        ids, waiter
+                    ),
+                )
+            except ApiError as error:
+                results += [
+                    DeletableGroupResult(group_id=group_id, error_code=error.code)
+                    for group_id in ids
+                ]
+        return results
+
+    def rebalances(self, group_id: str) -> list[Rebalance]:
+        """The last rebalances of a group, oldest first; empty if it is not known here."""
+        group = self.peek(group_id)
+        return [] if group is None else list(group.history.rebalances)
+
+    def peek(self, group_id: str) -> ClassicGroup | None:
+        """A classic group as it is now, for the console and for tests."""
+        shard = self._runtime.peek(self.partition_for(group_id))
+        return None if shard is None else shard.group(group_id)
+
+    async def _write(
+        self, group_id: str, decide: Callable[[GroupShard, Waiter, int], Outcome[Any]]
+    ) -> Any:
+        return await self._runtime.write(self.partition_for(group_id), decide)
