@@ -1,0 +1,304 @@
+"""OffsetCommit, OffsetFetch, OffsetDelete.
+
+Which topics and partitions exist, and who may see them, is decided here; what
+remains goes to the group coordinator by name.
+"""
+
+from ottla.handlers.context import Context
+from ottla.handlers.resolve import topic_by_name, topic_of
+
+from ottla.handlers.groups import DENIED, caller_of
+from ottla.model.errors import ApiError, ErrorCode
+from ottla.model.ids import Uuid
+from ottla.wire.generated.offset_commit import (
+    OffsetCommitRequest,
+    OffsetCommitRequestPartition,
+    OffsetCommitRequestTopic,
+    OffsetCommitResponse,
+    OffsetCommitResponsePartition,
+    OffsetCommitResponseTopic,
+)
+from ottla.wire.generated.offset_delete import (
+    OffsetDeleteRequest,
+    OffsetDeleteRequestPartition,
+    OffsetDeleteRequestTopic,
+    OffsetDeleteResponse,
+    OffsetDeleteResponsePartition,
+    OffsetDeleteResponseTopic,
+)
+from ottla.wire.generated.offset_fetch import (
+    OffsetFetchRequest,
+    OffsetFetchRequestGroup,
+    OffsetFetchRequestTopics,
+    OffsetFetchResponse,
+    OffsetFetchResponseGroup,
+    OffsetFetchResponsePartition,
+    OffsetFetchResponsePartitions,
+    OffsetFetchResponseTopic,
+    OffsetFetchResponseTopics,
+)
+
+FIRST_WITH_TOPIC_IDS = 10
+FIRST_WITH_GROUPS = 8
+FIRST_WITH_ERROR = 2
+"""Version 1 of OffsetFetch has errors at partitions only."""
+
+
+# OffsetCommit
+
+
+async def offset_commit(context: Context, request: OffsetCommitRequest) -> OffsetCommitResponse:
+    """Partitions that do not exist are answered first, and do not keep the others back."""
+    response = OffsetCommitResponse()
+    if not context.authorize("READ", "GROUP", request.group_id):
+        for topic in request.topics:
+            _answer_commit(response, topic, topic.partitions, DENIED)
+        return response
+    valid = []
+    for topic in request.topics:
+        known = _known_part(context, response, topic)
+        if known is not None:
+            valid.append(known)
+    if not valid:
+        return response
+    request.topics = valid
+    try:
+        committed = await context.broker.groups.commit_offsets(request, caller_of(context))
+    except ApiError as error:
+        for topic in valid:
+            _answer_commit(response, topic, topic.partitions, error.code)
+        return response
+    for answered in committed.topics:
+        _merge(response, answered)
+    return response
+
+
+def _known_part(
+    context: Context, response: OffsetCommitResponse, topic: OffsetCommitRequestTopic
+) -> OffsetCommitRequestTopic | None:
+    """The topic with its partitions that exist; the others are answered."""
+    by_id = context.api_version >= FIRST_WITH_TOPIC_IDS
+    found = topic_of(context, "READ", topic.name, topic.topic_id, by_id=by_id)
+    if isinstance(found, ErrorCode):
+        _answer_commit(response, topic, topic.partitions, found)
+        return None
+    topic.name = found.name
+    topic.topic_id = found.topic_id
+    count = len(found.partitions)
+    unknown = [part for part in topic.partitions if not 0 <= part.partition_index < count]
+    if unknown:
+        _answer_commit(response, topic, unknown, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
+        topic.partitions = [part for part in topic.partitions if 0 <= part.partition_index < count]
+    return topic if topic.partitions else None
+
+
+def _answer_commit(
+    response: OffsetCommitResponse,
+    topic: OffsetCommitRequestTopic,
+    partitions: list[OffsetCommitRequestPartition],
+    code: ErrorCode,
+) -> None:
+    answered = OffsetCommitResponseTopic(
+        name=topic.name,
+        topic_id=topic.topic_id,
+        partitions=[
+            OffsetCommitResponsePartition(partition_index=part.partition_index, error_code=code)
+            for part in partitions
+        ],
+    )
+    _merge(response, answered)
+
+
+def _merge(response: OffsetCommitResponse, answered: OffsetCommitResponseTopic) -> None:
+    """A topic appears once in the answer."""
+    for topic in response.topics:
+        if topic.name == answered.name and topic.topic_id == answered.topic_id:
+            topic.partitions += answered.partitions
+            return
+    response.topics.append(answered)
+
+
+# OffsetFetch
+
+
+async def offset_fetch(context: Context, request: OffsetFetchRequest) -> OffsetFetchResponse:
+    """Before version 8 one group, whose answer is the whole answer."""
+    version = context.api_version
+    if version >= FIRST_WITH_GROUPS:
+        return OffsetFetchResponse(
+            groups=[
+                await _fetch_group(context, group, request.require_stable)
+                for group in request.groups
+            ]
+        )
+    topics = request.topics
+    group = OffsetFetchRequestGroup(
+        group_id=request.group_id,
+        topics=None
+        if topics is None
+        else [
+            OffsetFetchRequestTopics(name=topic.name, partition_indexes=topic.partition_indexes)
+            for topic in topics
+        ],
+    )
+    found = await _fetch_group(context, group, request.require_stable)
+    return OffsetFetchResponse(
+        error_code=found.error_code if version >= FIRST_WITH_ERROR else 0,
+        topics=[
+            OffsetFetchResponseTopic(
+                name=topic.name,
+                partitions=[
+                    OffsetFetchResponsePartition(
+                        partition_index=part.partition_index,
+                        committed_offset=part.committed_offset,
+                        committed_leader_epoch=part.committed_leader_epoch,
+                        metadata=part.metadata,
+                        error_code=part.error_code,
+                    )
+                    for part in topic.partitions
+                ],
+            )
+            for topic in found.topics
+        ],
+    )
+
+
+async def _fetch_group(
+    context: Context, group: OffsetFetchRequestGroup, require_stable: bool
+) -> OffsetFetchResponseGroup:
+    if not context.authorize("DESCRIBE", "GROUP", group.group_id):
+        return _group_error(context, group, DENIED)
+    try:
+        if group.topics is None:
+            return await _fetch_all(context, group, require_stable)
+        return await _fetch_some(context, group, group.topics, require_stable)
+    except ApiError as error:
+        return _group_error(context, group, error.code)
+
+
+async def _fetch_all(
+    context: Context, group: OffsetFetchRequestGroup, require_stable: bool
+) -> OffsetFetchResponseGroup:
+    """Of every topic that the client may know of and, where ids are asked for, that has one."""
+    found = await context.broker.groups.fetch_offsets(group, require_stable)
+    topics = []
+    for topic in found.topics:
+        if not context.authorize("DESCRIBE", "TOPIC", topic.name):
+            continue
+        if context.api_version >= FIRST_WITH_TOPIC_IDS:
+            image = context.broker.image.topics.get(topic.name)
+            if image is None:
+                continue
+            topic.topic_id = image.topic_id
+        topics.append(topic)
+    found.topics = topics
+    return found
+
+
+async def _fetch_some(
+    context: Context,
+    group: OffsetFetchRequestGroup,
+    topics: list[OffsetFetchRequestTopics],
+    require_stable: bool,
+) -> OffsetFetchResponseGroup:
+    asked = []
+    failed = []
+    for topic in topics:
+        code = _resolve(context, topic)
+        if code is None:
+            asked.append(topic)
+        else:
+            failed.append(_failed_topic(topic.name, topic.topic_id, topic.partition_indexes, code))
+    group.topics = asked
+    found = await context.broker.groups.fetch_offsets(group, require_stable)
+    found.topics += failed
+    return found
+
+
+def _resolve(context: Context, topic: OffsetFetchRequestTopics) -> ErrorCode | None:
+    """Give a topic asked for by id its name. By name it need not exist any more."""
+    if context.api_version >= FIRST_WITH_TOPIC_IDS:
+        found = topic_of(context, "DESCRIBE", "", topic.topic_id, by_id=True)
+        if isinstance(found, ErrorCode):
+            return found
+        topic.name = found.name
+    elif not context.authorize("DESCRIBE", "TOPIC", topic.name):
+        return ErrorCode.TOPIC_AUTHORIZATION_FAILED
+    return None
+
+
+def _failed_topic(
+    name: str, topic_id: Uuid, indexes: list[int], code: ErrorCode
+) -> OffsetFetchResponseTopics:
+    return OffsetFetchResponseTopics(
+        name=name,
+        topic_id=topic_id,
+        partitions=[
+            OffsetFetchResponsePartitions(
+                partition_index=index, committed_offset=-1, metadata="", error_code=code
+            )
+            for index in indexes
+        ],
+    )
+
+
+def _group_error(
+    context: Context, group: OffsetFetchRequestGroup, code: ErrorCode
+) -> OffsetFetchResponseGroup:
+    if context.api_version >= FIRST_WITH_ERROR:
+        return OffsetFetchResponseGroup(group_id=group.group_id, error_code=code)
+    return OffsetFetchResponseGroup(
+        group_id=group.group_id,
+        topics=[
+            _failed_topic(topic.name, topic.topic_id, topic.partition_indexes, code)
+            for topic in group.topics or []
+        ],
+    )
+
+
+# OffsetDelete
+
+
+async def offset_delete(context: Context, request: OffsetDeleteRequest) -> OffsetDeleteResponse:
+    """An error of the group is the whole answer."""
+    if not context.authorize("DELETE", "GROUP", request.group_id):
+        return OffsetDeleteResponse(error_code=DENIED)
+    unknown = []
+    valid = []
+    for topic in request.topics:
+        found = topic_by_name(context, "READ", topic.name)
+        if isinstance(found, ErrorCode):
+            unknown.append(_undeleted(topic.name, topic.partitions, found))
+            continue
+        count = len(found.partitions)
+        missing = [part for part in topic.partitions if not 0 <= part.partition_index < count]
+        existing = [part for part in topic.partitions if 0 <= part.partition_index < count]
+        if missing:
+            code = ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+            unknown.append(_undeleted(topic.name, missing, code))
+        if existing:
+            valid.append(OffsetDeleteRequestTopic(name=topic.name, partitions=existing))
+    asked = OffsetDeleteRequest(group_id=request.group_id, topics=valid)
+    try:
+        deleted = await context.broker.groups.delete_offsets(asked)
+    except ApiError as error:
+        return OffsetDeleteResponse(error_code=error.code)
+    by_name = {topic.name: topic for topic in unknown}
+    for answered in deleted.topics:
+        if answered.name in by_name:
+            by_name[answered.name].partitions += answered.partitions
+        else:
+            by_name[answered.name] = answered
+    return OffsetDeleteResponse(topics=list(by_name.values()))
+
+
+def _undeleted(
+    name: str, partitions: list[OffsetDeleteRequestPartition], code: ErrorCode
+) -> OffsetDeleteResponseTopic:
+    return OffsetDeleteResponseTopic(
+        name=name,
+        partitions=[
+            OffsetDeleteResponsePartition(partition_index=part.partition_index, error_code=code)
+            for part in partitions
+        ],
+    )
