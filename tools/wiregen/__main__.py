@@ -19,7 +19,8 @@ def main() -> int:
     except SchemaError as error:
         print(f"wiregen: {error}", file=sys.stderr)
         return 1
-    return compare(wanted) if check else write(wanted)
+    folder = WIRE / "generated"
+    return compare(wanted, folder) if check else write(wanted, folder)
 
 
 def read_schemas(folder: Path) -> list[Schema]:
@@ -44,8 +45,8 @@ def generate(schemas: list[Schema]) -> dict[Path, str]:
     return files
 
 
-def compare(wanted: dict[Path, str]) -> int:
-    folder = WIRE / "generated"
+def compare(wanted: dict[Path, str], folder: Path) -> int:
+    """Return 1, having said what, if `folder` is not exactly what is wanted."""
     there = {path.relative_to(folder) for path in folder.rglob("*.py")}
     wrong = sorted(
         path
@@ -57,8 +58,8 @@ def compare(wanted: dict[Path, str]) -> int:
     return 1 if wrong else 0
 
 
-def write(wanted: dict[Path, str]) -> int:
-    folder = WIRE / "generated"
+def write(wanted: dict[Path, str], folder: Path) -> int:
+    """Make `folder` what is wanted, touching only files that change."""
     for path in folder.rglob("*.py"):
         if path.relative_to(folder) not in wanted:
             path.unlink()

@@ -10,8 +10,8 @@ from typing import Any, TypeAlias, TypeVar
 
 from ottla.model.errors import ProtocolError
 from ottla.wire.compile_reader import compile_reader
-from ottla.wire.compile_writer import compile_writer
-from ottla.wire.message import Buffer, Message
+from ottla.wire.compile_writer import compile_struct_writer, compile_writer
+from ottla.wire.message import Buffer, Message, Struct
 from ottla.wire.primitives import UnsupportedFieldError
 
 __all__ = [
@@ -21,17 +21,22 @@ __all__ = [
     "Writer",
     "decode",
     "encode",
+    "encode_around",
     "encode_parts",
+    "encode_struct",
     "reader",
     "writer",
 ]
 
 M = TypeVar("M", bound=Message)
+S = TypeVar("S", bound=Struct)
 Reader: TypeAlias = Callable[[Buffer, int], tuple[M, int]]
-Writer: TypeAlias = Callable[[M, bytearray, list[Buffer]], bytearray]
+Writer: TypeAlias = Callable[[S, bytearray, list[Buffer]], bytearray]
 
 _readers: dict[tuple[type[Message], int], Reader[Any]] = {}
 _writers: dict[tuple[type[Message], int], Writer[Any]] = {}
+_struct_writers: dict[tuple[type[Message], type[Struct], int], Writer[Any]] = {}
+_around_writers: dict[tuple[type[Message], str, int], Writer[Any]] = {}
 
 
 def decode(cls: type[M], version: int, buffer: Buffer, position: int = 0) -> tuple[M, int]:
@@ -78,6 +83,40 @@ def encode_parts(message: Message, version: int, head: Buffer = b"") -> list[Buf
     return parts
 
 
+def encode_struct(struct: Struct, owner: type[Message], version: int) -> bytes:
+    """Return `struct`, which has no records, as it stands inside `version` of `owner`.
+
+    For answers put together from parts that were encoded before. Raises as `encode`.
+    """
+    key = (owner, type(struct), version)
+    write = _struct_writers.get(key)
+    if write is None:
+        _check_version(owner, version)
+        write = _struct_writers[key] = compile_struct_writer(owner, type(struct), version)
+    return bytes(write(struct, bytearray(), []))
+
+
+def encode_around(
+    message: Message, version: int, field: str, elements: list[bytes], head: Buffer = b""
+) -> bytearray:
+    """Return `head` and `message`, which has no records, with `elements` in its list `field`.
+
+    The elements were made by `encode_struct` for the same version; what the
+    message itself holds in `field` is not looked at. Raises as `encode`.
+    """
+    key = (type(message), field, version)
+    write = _around_writers.get(key)
+    if write is None:
+        _check_version(type(message), version)
+        write = _around_writers[key] = compile_writer(type(message), version, field)
+    own = getattr(message, field)
+    setattr(message, field, elements)
+    try:
+        return write(message, bytearray(head), [])
+    finally:
+        setattr(message, field, own)
+
+
 def reader(cls: type[M], version: int) -> Reader[M]:
     """Return the function behind `decode`: `(buffer, position) -> (message, end)`."""
     read: Reader[M] | None = _readers.get((cls, version))
@@ -96,7 +135,11 @@ def writer(cls: type[M], version: int) -> Writer[M]:
     """
     write: Writer[M] | None = _writers.get((cls, version))
     if write is None:
-        if not cls.MIN_VERSION <= version <= cls.MAX_VERSION:
-            raise ValueError(f"{cls.__name__} has no version {version}")
+        _check_version(cls, version)
         write = _writers[cls, version] = compile_writer(cls, version)
     return write
+
+
+def _check_version(cls: type[Message], version: int) -> None:
+    if not cls.MIN_VERSION <= version <= cls.MAX_VERSION:
+        raise ValueError(f"{cls.__name__} has no version {version}")

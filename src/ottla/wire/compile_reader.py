@@ -12,7 +12,7 @@ before they are used; what `struct` and indexing refuse becomes ProtocolError.
 """
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ottla.model.errors import ProtocolError
@@ -20,7 +20,6 @@ from ottla.wire import primitives
 from ottla.wire.message import Buffer, Field, Message, Struct
 from ottla.wire.source import FORMATS, Source, fields_of, minimum_size, struct_class
 
-_SMALL = 65536
 _NAMES: dict[str, Any] = {
     "new": object.__new__,
     "unpack_from": struct.unpack_from,
@@ -51,28 +50,21 @@ class _Reader:
         self.source = Source(dict(_NAMES))
         self.run: list[tuple[str, str]] = []  # (format, where its value goes)
         self.depth = 0
-        self.views = False
+        self.views = any(row.element == "records" for row in _all_fields(cls, version))
 
     def compile(self) -> Callable[[Buffer, int], tuple[Message, int]]:
         source = self.source
-        source.depth = 2
-        self.structure("m", self.cls)
-        self.flush()
-        source.line("return m, p")
-        body = source.lines
-        source.lines = []
-        source.depth = 1
-        if self.views:
-            with source.block("if type(b) is not memoryview:"):
-                source.line("b = memoryview(b)")
-        else:
-            # Slices of bytes are cheaper than those of a view; a large one is not copied.
-            with source.block(f"if type(b) is not bytes and len(b) <= {_SMALL}:"):
-                source.line("b = bytes(b)")
+        # Without records, bytes are sliced and decoded faster than a view, by more than
+        # the copy costs.
+        kind = "memoryview" if self.views else "bytes"
+        with source.block(f"if type(b) is not {kind}:"):
+            source.line(f"b = {kind}(b)")
         source.line("size = len(b)")
         source.line("left = MAX_ELEMENTS")
-        source.line("try:")
-        source.lines += body
+        with source.block("try:"):
+            self.structure("m", self.cls)
+            self.flush()
+            source.line("return m, p")
         with source.block("except Malformed as error:"):
             title = f"{self.cls.__name__} version {self.version}"
             source.line(f"raise ProtocolError(f'{title}: {{error}}') from None")
@@ -144,12 +136,12 @@ class _Reader:
             with source.block("if e > size:"):
                 source.line("truncated()")
             if kind == "records":
-                self.views = True
                 source.line(f"{where} = b[p:e]")
             elif kind == "bytes":
                 source.line(f"{where} = bytes(b[p:e])")
             else:
-                source.line(f"{where} = str(b[p:e], 'utf-8')")
+                view = ".tobytes()" if self.views else ""
+                source.line(f"{where} = b[p:e]{view}.decode()")
             source.line("p = e")
 
     def length(self, fixed_format: str, may_be_compact: bool = True) -> int:
@@ -255,6 +247,15 @@ class _Reader:
             self.source.line(f"{targets}{',' if len(self.run) == 1 else ''} = {unpack}(b, p)")
         self.source.line(f"p += {size}")
         self.run.clear()
+
+
+def _all_fields(cls: type[Struct], version: int) -> Iterator[Field]:
+    """The fields `version` has, those of nested structs too."""
+    for field in fields_of(cls):
+        if field.in_version(version):
+            yield field
+            if field.element[0].isupper():
+                yield from _all_fields(struct_class(cls, field.element), version)
 
 
 _UNPACK: dict[str, Callable[..., Any]] = {}

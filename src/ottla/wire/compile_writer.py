@@ -15,7 +15,7 @@ from ottla.wire import primitives
 from ottla.wire.message import Buffer, Field, Message, Struct
 from ottla.wire.source import FORMATS, Source, fields_of, struct_class
 
-Writer = Callable[[Message, bytearray, list[Buffer]], bytearray]
+Writer = Callable[[Struct, bytearray, list[Buffer]], bytearray]
 
 _NAMES: dict[str, Any] = {
     "pack": struct.pack,
@@ -26,14 +26,24 @@ _NAMES: dict[str, Any] = {
 }
 
 
-def compile_writer(cls: type[Message], version: int) -> Writer:
-    flexible = cls.FLEXIBLE_FROM is not None and version >= cls.FLEXIBLE_FROM
-    return _Writer(cls, version, flexible).compile()
+def compile_writer(cls: type[Message], version: int, ready: str | None = None) -> Writer:
+    """Return the writer; it takes the elements of the top-level list `ready` as bytes."""
+    return _Writer(cls, version, _is_flexible(cls, version), ready).compile(cls)
+
+
+def compile_struct_writer(owner: type[Message], cls: type[Struct], version: int) -> Writer:
+    """Return the writer of one `cls` as it stands inside `version` of `owner`."""
+    return _Writer(owner, version, _is_flexible(owner, version), None).compile(cls)
+
+
+def _is_flexible(cls: type[Message], version: int) -> bool:
+    return cls.FLEXIBLE_FROM is not None and version >= cls.FLEXIBLE_FROM
 
 
 class _Writer:
-    def __init__(self, cls: type[Message], version: int, flexible: bool) -> None:
+    def __init__(self, cls: type[Message], version: int, flexible: bool, ready: str | None) -> None:
         self.cls = cls
+        self.ready = ready
         self.version = version
         self.flexible = flexible
         self.source = Source(dict(_NAMES))
@@ -41,15 +51,13 @@ class _Writer:
         self.depth = 0
         self.out = "out"
 
-    def compile(self) -> Writer:
+    def compile(self, cls: type[Struct]) -> Writer:
         source = self.source
-        source.line("try:")
-        source.depth = 2
-        self.structure("m", self.cls)
-        self.flush()
-        source.line("return out")
-        source.depth = 1
-        title = f"{self.cls.__name__} version {self.version}"
+        with source.block("try:"):
+            self.structure("m", cls)
+            self.flush()
+            source.line("return out")
+        title = f"{cls.__name__} version {self.version}"
         with source.block("except Unfit as error:"):
             source.line(f"raise ValueError(f'{title} cannot be written: {{error}}') from error")
         return source.compile("def write(m, out, parts):", title + " writer")
@@ -178,7 +186,9 @@ class _Writer:
             source.line(f"n = len({items})" + (" + 1" if self.flexible else ""))
         self.length("i", self.flexible)
         element = field.element
-        if element in FORMATS and element != "uuid":
+        if cls is self.cls and field.name == self.ready:
+            source.line(f"{self.out} += b''.join({items})")
+        elif element in FORMATS and element != "uuid":
             form = FORMATS[element]
             source.line(f"{self.out} += pack(f'>{{len({items})}}{form}', *{items})")
         else:
