@@ -1,0 +1,1 @@
+"""The long counts: what `make proof` runs, and the tables it appends to."""
