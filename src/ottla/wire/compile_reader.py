@@ -18,11 +18,10 @@ from typing import Any
 from ottla.model.errors import ProtocolError
 from ottla.wire import primitives
 from ottla.wire.message import Buffer, Field, Message, Struct
-from ottla.wire.source import FORMATS, Source, fields_of, minimum_size, struct_class
+from ottla.wire.source import FORMATS, Runs, Source, fields_of, minimum_size, struct_class
 
 _NAMES: dict[str, Any] = {
     "new": object.__new__,
-    "unpack_from": struct.unpack_from,
     "finish": primitives.finish_uvarint,
     "skip_tagged": primitives.skip_tagged,
     "truncated": primitives.truncated,
@@ -174,7 +173,9 @@ class _Reader:
             with source.block("if left < 0:"):
                 source.line("too_many()")
             if element in FORMATS and element != "uuid":
-                source.line(f"{where} = list(unpack_from(f'>{{n}}{FORMATS[element]}', b, p))")
+                form = FORMATS[element]
+                runs = source.name("unpack_run_" + form.replace("?", "Z"), _run(form))
+                source.line(f"{where} = list({runs}[n](b, p)) if n else []")
                 source.line(f"p += n * {size}" if size > 1 else "p += n")
             else:
                 self.elements(where, cls, element)
@@ -259,6 +260,15 @@ def _all_fields(cls: type[Struct], version: int) -> Iterator[Field]:
 
 
 _UNPACK: dict[str, Callable[..., Any]] = {}
+
+
+_RUNS: dict[str, Runs] = {}
+
+
+def _run(form: str) -> Runs:
+    if form not in _RUNS:
+        _RUNS[form] = Runs("unpack_from", form)
+    return _RUNS[form]
 
 
 def _unpack(form: str) -> Callable[..., Any]:

@@ -13,12 +13,11 @@ from typing import Any
 
 from ottla.wire import primitives
 from ottla.wire.message import Buffer, Field, Message, Struct
-from ottla.wire.source import FORMATS, Source, fields_of, struct_class
+from ottla.wire.source import FORMATS, Runs, Source, fields_of, struct_class
 
 Writer = Callable[[Struct, bytearray, list[Buffer]], bytearray]
 
 _NAMES: dict[str, Any] = {
-    "pack": struct.pack,
     "uvarint": primitives.uvarint,
     "unsupported": primitives.unsupported,
     "Unfit": (struct.error, AttributeError, TypeError),
@@ -190,7 +189,9 @@ class _Writer:
             source.line(f"{self.out} += b''.join({items})")
         elif element in FORMATS and element != "uuid":
             form = FORMATS[element]
-            source.line(f"{self.out} += pack(f'>{{len({items})}}{form}', *{items})")
+            runs = source.name("pack_run_" + form.replace("?", "Z"), _run(form))
+            with source.block(f"if {items}:"):
+                source.line(f"{self.out} += {runs}[len({items})](*{items})")
         else:
             with source.block(f"for {item} in {items}:"):
                 if element[0].isupper():
@@ -253,6 +254,15 @@ class _Writer:
 
 
 _PACK: dict[str, Callable[..., bytes]] = {}
+
+
+_RUNS: dict[str, Runs] = {}
+
+
+def _run(form: str) -> Runs:
+    if form not in _RUNS:
+        _RUNS[form] = Runs("pack", form)
+    return _RUNS[form]
 
 
 def _pack(form: str) -> Callable[..., bytes]:

@@ -21,6 +21,20 @@ FORMATS = {
 """The `struct` format of each type of fixed size."""
 
 
+class Runs(dict[int, Callable[..., Any]]):
+    """The `pack` or `unpack_from` of n numbers of one format, by n; small n are kept."""
+
+    def __init__(self, method: str, form: str) -> None:
+        self.method = method
+        self.form = form
+
+    def __missing__(self, count: int) -> Callable[..., Any]:
+        run: Callable[..., Any] = getattr(struct.Struct(f">{count}{self.form}"), self.method)
+        if count <= 64:
+            self[count] = run
+        return run
+
+
 class Source:
     """Lines of one function, and the names it uses from outside."""
 

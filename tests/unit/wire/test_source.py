@@ -1,7 +1,7 @@
 import pytest
 
 from ottla.wire.generated.fetch import FetchRequest, FetchTopic
-from ottla.wire.source import Source, fields_of, minimum_size, struct_class
+from ottla.wire.source import Runs, Source, fields_of, minimum_size, struct_class
 
 
 def test_blocks_indent() -> None:
@@ -43,3 +43,16 @@ def test_the_fewest_bytes_something_takes(
     kind: str, version: int, flexible: bool, size: int
 ) -> None:
     assert minimum_size(FetchRequest, kind, version, flexible) == size
+
+
+def test_runs_of_numbers_are_packed_and_unpacked_by_their_count() -> None:
+    pack, unpack = Runs("pack", "h"), Runs("unpack_from", "h")
+    assert pack[3](1, -2, 3) == bytes.fromhex("0001fffe0003")
+    assert unpack[2](pack[3](1, -2, 3), 2) == (-2, 3)
+
+
+def test_only_short_runs_are_kept() -> None:
+    runs = Runs("pack", "i")
+    for count in (1, 64, 65, 100_000):
+        assert runs[count](*[0] * count) == bytes(4 * count)
+    assert list(runs) == [1, 64]
