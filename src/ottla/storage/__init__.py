@@ -1,0 +1,1 @@
+"""What one disk holds: partition logs in Kafka's own file formats. Synchronous."""

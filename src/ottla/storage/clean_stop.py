@@ -1,0 +1,59 @@
+"""`ottla-clean-stop`: what each log looked like when the broker stopped cleanly.
+
+With it ten thousand logs are known at once and each is opened on first use.
+The file is ours alone; Kafka ignores it. Text, one log a line:
+
+    0 <nonce> <n>
+    <topic> <partition> <topic id> <log start> <log end> <latest epoch> <bytes>
+        <active base> <active bytes> <oldest timestamp> <high watermark>
+
+It counts only while `.kafka_cleanshutdown` carries the same nonce as its broker
+epoch: a Kafka that ran on the directory since has left a marker of its own.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from ottla.model.ids import Offset, TopicPartition, Uuid, uuid_from_text, uuid_text
+from ottla.storage.checkpoints import CheckpointError
+from ottla.storage.log import LogSummary
+
+FILE = "ottla-clean-stop"
+VERSION = "0"
+
+
+class StoppedLog(NamedTuple):
+    topic_id: Uuid
+    summary: LogSummary
+    high_watermark: Offset
+
+
+def clean_stop_text(nonce: int, logs: Mapping[TopicPartition, StoppedLog]) -> bytes:
+    lines = [f"{VERSION} {nonce} {len(logs)}"]
+    for (topic, partition), (topic_id, summary, high_watermark) in logs.items():
+        numbers = " ".join(map(str, (*summary, high_watermark)))
+        lines.append(f"{topic} {partition} {uuid_text(topic_id)} {numbers}")
+    lines.append("")
+    return "\n".join(lines).encode()
+
+
+def parse_clean_stop(data: bytes, nonce: int) -> dict[TopicPartition, StoppedLog]:
+    """Raise CheckpointError unless it is whole and of the stop that `nonce` marks."""
+    head, *lines = data.decode("ascii", "replace").split("\n")
+    if head != f"{VERSION} {nonce} {len(lines) - 1}":
+        raise CheckpointError("not of the last clean stop")
+    found = {}
+    ids: dict[str, Uuid] = {}
+    try:
+        for line in lines[:-1]:
+            topic, partition, text, *fields = line.split(" ")
+            topic_id = ids.get(text)
+            if topic_id is None:
+                topic_id = ids[text] = uuid_from_text(text)
+            *numbers, high_watermark = map(int, fields)
+            found[TopicPartition(topic, int(partition))] = StoppedLog(
+                topic_id, LogSummary(*numbers), high_watermark
+            )
+    except (ValueError, TypeError) as error:
+        raise CheckpointError(f"{line!r}: {error}") from None
+    return found

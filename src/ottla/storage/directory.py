@@ -1,0 +1,81 @@
+"""One log directory: is it usable, and what a failed system call means for it.
+
+An `OSError` is one of three things (DESIGN.md section 5, "Errors"):
+
+- full (ENOSPC, EDQUOT, EFBIG): this request fails, reads go on, it heals by itself;
+- passing (EMFILE, ENFILE, ENOMEM, EINTR, EAGAIN, EOPNOTSUPP): this request
+  fails, the disk is not to blame;
+- anything else, and every failing sync: the directory goes offline for good.
+"""
+
+import errno
+import logging
+from collections.abc import Callable
+from typing import NoReturn
+
+from ottla.model.errors import ApiError, ErrorCode, StorageError
+from ottla.model.ids import ZERO_UUID, Uuid
+from ottla.storage.disk import Disk
+from ottla.storage.handles import Handles
+
+logger = logging.getLogger(__name__)
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+PASSING = frozenset(
+    {
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.ENOMEM,
+        errno.EINTR,
+        errno.EAGAIN,
+        errno.EOPNOTSUPP,
+    }
+)
+
+
+class LogDirectory:
+    """A directory of `log.dirs`; all its logs share this object."""
+
+    __slots__ = ("directory_id", "disk", "handles", "offline_reason", "on_offline", "path")
+
+    def __init__(self, path: str, disk: Disk, handles: Handles) -> None:
+        self.path = path
+        self.disk = disk
+        self.handles = handles
+        self.directory_id: Uuid = ZERO_UUID
+        self.offline_reason: str | None = None
+        self.on_offline: Callable[[LogDirectory], None] | None = None
+
+    @property
+    def is_online(self) -> bool:
+        return self.offline_reason is None
+
+    def check_online(self) -> None:
+        """Raise ApiError(KAFKA_STORAGE_ERROR) once the directory has failed."""
+        if self.offline_reason is not None:
+            raise ApiError(
+                ErrorCode.KAFKA_STORAGE_ERROR,
+                f"log directory {self.path} is offline: {self.offline_reason}",
+            )
+
+    def go_offline(self, reason: str) -> None:
+        """Serve nothing from here any more; the first reason stays."""
+        if self.offline_reason is None:
+            self.offline_reason = reason
+            logger.error("log directory %s goes offline: %s", self.path, reason)
+            if self.on_offline is not None:
+                self.on_offline(self)
+
+    def refuse(self, error: OSError, doing: str) -> NoReturn:
+        """Turn a failed system call into what the caller must raise.
+
+        Raises:
+            ApiError: KAFKA_STORAGE_ERROR, the disk is full or the process is
+                short of something; trying later may help.
+            StorageError: the disk failed, and the directory is now offline.
+        """
+        if error.errno in FULL or error.errno in PASSING:
+            logger.warning("%s: %s", doing, error)
+            raise ApiError(ErrorCode.KAFKA_STORAGE_ERROR, f"{doing}: {error}") from error
+        self.go_offline(f"{doing}: {error}")
+        raise StorageError(f"{doing}: {error}") from error

@@ -1,0 +1,69 @@
+"""Making a log durable, off the loop.
+
+A `FlushJob` is a value: the loop makes it (`Log.flush_job`), a worker runs it,
+the loop hands it back (`Log.flushed` or `Log.flush_failed`). One job covers
+every append up to its end offset, however many wait for it.
+"""
+
+from ottla.model.errors import StorageError
+from ottla.model.ids import Offset
+from ottla.storage.disk import Disk, File
+from ottla.storage.handles import Handle
+from ottla.storage.segment import Segment
+
+
+class FlushJob:
+    """Sync some segment files, and the directories that name new ones."""
+
+    __slots__ = (
+        "_directories",
+        "_disk",
+        "_files",
+        "_handles",
+        "end_offset",
+        "generation",
+        "segments",
+    )
+
+    def __init__(
+        self,
+        disk: Disk,
+        segments: list[Segment],
+        directories: list[str],
+        end_offset: Offset,
+        generation: int,
+    ) -> None:
+        self._disk = disk
+        self._directories = directories
+        self.segments = segments
+        self.end_offset = end_offset
+        """What the log's `flushed_end_offset` becomes."""
+        self.generation = generation
+        self._handles: list[Handle] = []
+        self._files: list[File] = []
+        try:
+            for segment in segments:
+                self._files.append(segment.handle.lease())
+                self._handles.append(segment.handle)
+        except BaseException:
+            self.release()
+            raise
+
+    def run(self) -> None:
+        """Do it; for a worker. Nothing is retried: what a failed sync lost, it lost.
+
+        Raises:
+            StorageError: something may not be durable.
+        """
+        try:
+            for file in self._files:
+                file.sync()
+            for directory in self._directories:
+                self._disk.sync_directory(directory)
+        except OSError as error:
+            raise StorageError(f"flush of {self._handles[0].path}: {error}") from error
+
+    def release(self) -> None:
+        """Let the files be closed again; on the loop, once."""
+        while self._handles:
+            self._handles.pop().release()

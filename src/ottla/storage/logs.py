@@ -1,0 +1,518 @@
+"""All logs of all log directories: start, place, create, delete, upkeep, stop.
+
+Start: `Logs.start` locks the directories and reads what they are; `load` opens
+their logs, lazily after a clean stop. Then the marker of the clean stop is
+gone, so that from here on any other end of the process counts as unclean.
+
+A directory that fails goes offline with all its logs; the rest go on.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from enum import Enum
+from typing import NamedTuple
+
+from ottla.model.errors import ApiError, ErrorCode, StorageError
+from ottla.model.ids import Offset, TopicPartition, Uuid, uuid_from_text
+from ottla.model.randomness import Randomness
+from ottla.storage import checkpoints, clean_stop, names, recovery
+from ottla.storage.checkpoints import CheckpointError
+from ottla.storage.clean_stop import StoppedLog
+from ottla.storage.directory import LogDirectory
+from ottla.storage.disk import Disk, Lock
+from ottla.storage.handles import DEFAULT_LIMIT, Handles
+from ottla.storage.log import Log
+from ottla.storage.log_config import LogConfig
+
+logger = logging.getLogger(__name__)
+
+BOOT_ID = "ottla-boot-id"
+"""The boot of the kernel under which this directory is in use."""
+
+
+class Fate(Enum):
+    """What becomes of a directory for which there is no log to open."""
+
+    STRAY = "stray"
+    """Nobody knows it: set aside, never deleted by itself."""
+    DELETE = "delete"
+    """Its topic is being deleted."""
+
+
+Decide = Callable[[TopicPartition, Uuid | None], LogConfig | Fate]
+"""(partition, topic id as `partition.metadata` has it) -> settings to open it with, or its fate."""
+
+
+class LogsError(Exception):
+    """A log directory cannot be used; the message is for the user."""
+
+
+class FilesJob:
+    """Files to write or remove, for a worker."""
+
+    __slots__ = ("directory", "disk", "removals", "trees", "writes")
+
+    def __init__(self, directory: LogDirectory) -> None:
+        self.directory = directory
+        self.disk = directory.disk
+        self.writes: list[tuple[str, bytes]] = []
+        self.removals: list[str] = []
+        self.trees: list[str] = []
+
+    def run(self) -> None:
+        """Raises StorageError: tell `LogDirectory.go_offline` on the loop."""
+        try:
+            for path, data in self.writes:
+                self.disk.write(path, data, sync=True)
+            for path in self.removals:
+                if self.disk.exists(path):
+                    self.disk.remove(path)
+            for path in self.trees:
+                self.disk.remove_tree(path)
+        except OSError as error:
+            raise StorageError(f"in {self.directory.path}: {error}") from error
+
+
+class _Pending(NamedTuple):
+    due_ms: int
+    directory: LogDirectory
+    path: str
+    tree: bool
+
+
+class Recovered(NamedTuple):
+    """One log after an unclean stop."""
+
+    partition: TopicPartition
+    log_end_offset: Offset
+    cut_at: Offset | None
+    """Where recovery cut it; None: nothing was lost."""
+
+
+class Logs:
+    """The logs of one broker."""
+
+    def __init__(
+        self,
+        disk: Disk,
+        paths: Sequence[str],
+        randomness: Randomness,
+        *,
+        handle_limit: int = DEFAULT_LIMIT,
+    ) -> None:
+        self.disk = disk
+        self.handles = Handles(disk, handle_limit)
+        self.directories = [LogDirectory(path, disk, self.handles) for path in paths]
+        self.cluster_id: str | None = None
+        """Of `meta.properties`, until `start` has given one."""
+        self.node_id: int | None = None
+        self.stopped_cleanly = True
+        """Every directory was stopped cleanly last time; known once loaded."""
+        self.recovered: list[Recovered] = []
+        self.strays: list[str] = []
+        """Directories set aside at this start."""
+        self._randomness = randomness
+        self._locks: list[Lock] = []
+        self._logs: dict[TopicPartition, Log] = {}
+        self._pending: list[_Pending] = []
+        self._high_watermarks: dict[TopicPartition, Offset] = {}
+        self._counts: dict[LogDirectory, int] = dict.fromkeys(self.directories, 0)
+        self._retention_queue: list[Log] = []
+
+    # Starting.
+
+    def start(self) -> None:
+        """Create and lock the directories, read `meta.properties`.
+
+        Raises:
+            LogsError: one is held by another process, or is of another cluster
+                or node than the rest, or none can be used.
+        """
+        for directory in self.directories:
+            try:
+                self.disk.make_directories(directory.path)
+                self._locks.append(self.disk.lock(f"{directory.path}/{checkpoints.LOCK}"))
+                self._read_meta(directory)
+            except BlockingIOError:
+                self.release()
+                raise LogsError(
+                    f"log directory {directory.path} is in use by another process"
+                ) from None
+            except OSError as error:
+                directory.go_offline(str(error))
+            except LogsError:
+                self.release()
+                raise
+        if not any(directory.is_online for directory in self.directories):
+            self.release()
+            raise LogsError(
+                "no log directory can be used: "
+                + "; ".join(f"{d.path}: {d.offline_reason}" for d in self.directories)
+            )
+
+    def _read_meta(self, directory: LogDirectory) -> None:
+        path = f"{directory.path}/{checkpoints.META_PROPERTIES}"
+        try:
+            properties = checkpoints.parse_properties(self.disk.read(path))
+        except FileNotFoundError:
+            return
+        except CheckpointError as error:
+            raise LogsError(f"{path}: {error}") from None
+        try:
+            cluster_id = properties["cluster.id"]
+            node_id = int(properties["node.id"])
+            if "directory.id" in properties:
+                directory.directory_id = uuid_from_text(properties["directory.id"])
+        except (KeyError, ValueError) as error:
+            raise LogsError(f"{path} lacks a usable {error}") from None
+        for ours, theirs, what in (
+            (self.cluster_id, cluster_id, "cluster.id"),
+            (self.node_id, node_id, "node.id"),
+        ):
+            if ours is not None and ours != theirs:
+                raise LogsError(f"{path} has {what} {theirs}, another log directory has {ours}")
+        self.cluster_id, self.node_id = cluster_id, node_id
+
+    def identify(self, cluster_id: str, node_id: int) -> None:
+        """Say whose directories these are; written where it is not yet.
+
+        Raises:
+            LogsError: they belong to another cluster or node.
+        """
+        for ours, given, what in (
+            (self.cluster_id, cluster_id, "cluster.id"),
+            (self.node_id, node_id, "node.id"),
+        ):
+            if ours is not None and ours != given:
+                raise LogsError(f"the log directories have {what} {ours}, not {given}")
+        self.cluster_id, self.node_id = cluster_id, node_id
+        for directory in self.online():
+            path = f"{directory.path}/{checkpoints.META_PROPERTIES}"
+            if directory.directory_id == bytes(16) or not self.disk.exists(path):
+                directory.directory_id = self._randomness.uuid()
+                text = checkpoints.meta_properties_text(
+                    cluster_id=cluster_id, node_id=node_id, directory_id=directory.directory_id
+                )
+                try:
+                    self.disk.write(path, text, sync=True)
+                except OSError as error:
+                    directory.go_offline(f"{path}: {error}")
+
+    def load(self, decide: Decide, now_ms: int) -> None:
+        """Open every log found, or set its directory aside, as `decide` says."""
+        for directory in self.online():
+            try:
+                self._load_directory(directory, decide, now_ms)
+            except OSError as error:
+                directory.go_offline(f"loading: {error}")
+
+    def _load_directory(self, directory: LogDirectory, decide: Decide, now_ms: int) -> None:
+        disk, root = self.disk, directory.path
+        stop, stopped = self._how_it_stopped(directory)
+        self.stopped_cleanly = self.stopped_cleanly and stop is recovery.Stop.CLEAN
+        starts = self._read_offsets(directory, checkpoints.LOG_START)
+        points = self._read_offsets(directory, checkpoints.RECOVERY_POINT)
+        high_watermarks = self._read_offsets(directory, checkpoints.HIGH_WATERMARK)
+        boot_id = disk.boot_id()
+        # From here on, an end without a new marker is an unclean one.
+        disk.write(f"{root}/{BOOT_ID}", boot_id.encode(), sync=False)
+        for name in (checkpoints.CLEAN_SHUTDOWN, clean_stop.FILE):
+            if disk.exists(f"{root}/{name}"):
+                disk.remove(f"{root}/{name}")
+        disk.sync_directory(root)
+        for name in disk.list(root):
+            if name.endswith(names.DELETE_SUFFIX) and disk.is_directory(f"{root}/{name}"):
+                self._pending.append(_Pending(now_ms, directory, f"{root}/{name}", True))
+                continue
+            partition = names.parse_partition_directory(name)
+            if partition is None or partition.topic == "__cluster_metadata":
+                continue
+            known = stopped.get(partition)
+            if known is None and not disk.is_directory(f"{root}/{name}"):
+                continue
+            topic_id = known.topic_id if known else self._topic_id(f"{root}/{name}")
+            verdict = decide(partition, topic_id)
+            if not isinstance(verdict, LogConfig):
+                self._set_aside(directory, partition, verdict, now_ms)
+                continue
+            if partition in self._logs:
+                other = self._logs[partition].path
+                raise OSError(f"{partition} is both in {other} and in {root}/{name}")
+            log = Log(
+                partition,
+                topic_id or bytes(16),
+                directory,
+                verdict,
+                now_ms=now_ms,
+                summary=known.summary if known else None,
+                jitter=self._randomness.below,
+            )
+            if known:
+                log.high_watermark = known.high_watermark
+            else:
+                start = starts.get(partition, 0)
+                loaded = recovery.recover(
+                    disk,
+                    self.handles,
+                    log.path,
+                    stop=stop,
+                    log_start_offset=start,
+                    recovery_point=max(points.get(partition, 0), start),
+                    index_interval_bytes=verdict.index_interval_bytes,
+                    now_ms=now_ms,
+                )
+                if stop is recovery.Stop.CLEAN:
+                    log.flushed_end_offset = loaded.log_end_offset
+                else:
+                    log.flushed_end_offset = min(points.get(partition, 0), loaded.log_end_offset)
+                    self.recovered.append(
+                        Recovered(partition, loaded.log_end_offset, loaded.cut_at)
+                    )
+                log.high_watermark = min(high_watermarks.get(partition, 0), loaded.log_end_offset)
+                log.adopt(loaded)
+            self._logs[partition] = log
+            self._counts[directory] += 1
+            self._high_watermarks[partition] = log.high_watermark
+
+    def _how_it_stopped(
+        self, directory: LogDirectory
+    ) -> tuple[recovery.Stop, Mapping[TopicPartition, StoppedLog]]:
+        disk, root = self.disk, directory.path
+        try:
+            nonce = checkpoints.parse_clean_shutdown(
+                disk.read(f"{root}/{checkpoints.CLEAN_SHUTDOWN}")
+            )
+        except FileNotFoundError:
+            try:
+                boot_id = disk.read(f"{root}/{BOOT_ID}").decode("ascii", "replace")
+            except FileNotFoundError:
+                boot_id = ""
+            alive = boot_id != "" and boot_id == disk.boot_id()
+            return recovery.Stop.PROCESS if alive else recovery.Stop.MACHINE, {}
+        try:
+            stopped = clean_stop.parse_clean_stop(disk.read(f"{root}/{clean_stop.FILE}"), nonce)
+        except (FileNotFoundError, CheckpointError):
+            stopped = {}
+        return recovery.Stop.CLEAN, stopped
+
+    def _read_offsets(self, directory: LogDirectory, name: str) -> dict[TopicPartition, Offset]:
+        path = f"{directory.path}/{name}"
+        try:
+            return checkpoints.parse_offsets(self.disk.read(path))
+        except FileNotFoundError:
+            return {}
+        except CheckpointError as error:
+            logger.warning("%s is not used: %s", path, error)
+            return {}
+
+    def _topic_id(self, path: str) -> Uuid | None:
+        try:
+            return checkpoints.parse_partition_metadata(
+                self.disk.read(f"{path}/{names.PARTITION_METADATA}")
+            )
+        except (FileNotFoundError, CheckpointError):
+            return None
+
+    def _set_aside(
+        self, directory: LogDirectory, partition: TopicPartition, fate: Fate, now_ms: int
+    ) -> None:
+        old = f"{directory.path}/{names.partition_directory(partition)}"
+        suffix = names.STRAY_SUFFIX if fate is Fate.STRAY else names.DELETE_SUFFIX
+        new = f"{directory.path}/{names.set_aside(partition, self._unique(), suffix)}"
+        self.disk.rename(old, new)
+        if fate is Fate.STRAY:
+            logger.warning("%s belongs to no topic: renamed to %s", old, new)
+            self.strays.append(new)
+        else:
+            self._pending.append(_Pending(now_ms, directory, new, True))
+
+    def _unique(self) -> str:
+        return self._randomness.uuid().hex()
+
+    # Looking.
+
+    def get(self, partition: TopicPartition) -> Log | None:
+        return self._logs.get(partition)
+
+    def __iter__(self) -> Iterator[Log]:
+        return iter(self._logs.values())
+
+    def __len__(self) -> int:
+        return len(self._logs)
+
+    def online(self) -> list[LogDirectory]:
+        return [directory for directory in self.directories if directory.is_online]
+
+    def high_watermark(self, partition: TopicPartition) -> Offset:
+        """Return the checkpointed high watermark, as of the start; 0 if there is none."""
+        return self._high_watermarks.get(partition, 0)
+
+    # Creating and deleting.
+
+    def create(
+        self, partition: TopicPartition, topic_id: Uuid, config: LogConfig, now_ms: int
+    ) -> Log:
+        """Make an empty log where the fewest are.
+
+        Raises:
+            ApiError: KAFKA_STORAGE_ERROR, no directory is online, or none has room.
+            StorageError: the disk failed, the directory is offline.
+        """
+        assert partition not in self._logs, partition
+        online = self.online()
+        if not online:
+            raise ApiError(ErrorCode.KAFKA_STORAGE_ERROR, "no log directory is online")
+        directory = min(online, key=self._counts.__getitem__)
+        path = f"{directory.path}/{names.partition_directory(partition)}"
+        try:
+            self.disk.make_directory(path)
+            self.disk.create(
+                f"{path}/{names.PARTITION_METADATA}", checkpoints.partition_metadata_text(topic_id)
+            )
+        except OSError as error:
+            directory.refuse(error, f"creating {path}")
+        log = Log(
+            partition, topic_id, directory, config, now_ms=now_ms, jitter=self._randomness.below
+        )
+        self._logs[partition] = log
+        self._counts[directory] += 1
+        return log
+
+    def delete(self, partition: TopicPartition, now_ms: int) -> None:
+        """Take a log out of service; its files go after `file.delete.delay.ms`.
+
+        Raises:
+            ApiError, StorageError: the directory cannot be renamed.
+        """
+        log = self._logs.get(partition)
+        if log is None:
+            return
+        directory = log.directory
+        log.discard()
+        new = names.set_aside(partition, self._unique(), names.DELETE_SUFFIX)
+        path = f"{directory.path}/{new}"
+        del self._logs[partition]
+        self._counts[directory] -= 1
+        self._high_watermarks.pop(partition, None)
+        if directory.is_online:
+            try:
+                self.disk.rename(log.path, path)
+            except OSError as error:
+                directory.refuse(error, f"deleting {log.path}")
+            due_ms = now_ms + log.config.file_delete_delay_ms
+            self._pending.append(_Pending(due_ms, directory, path, True))
+
+    def configure(self, topic: str, config: LogConfig) -> None:
+        """Let every log of a topic obey new settings."""
+        for log in self._logs.values():
+            if log.partition.topic == topic:
+                log.config = config
+
+    # Upkeep.
+
+    def retention_turn(self, now_ms: int, limit: int) -> int:
+        """Apply retention to the next `limit` logs; return how many segments went.
+
+        Call it often, with a small limit: one round over all logs begins when
+        the last has ended.
+        """
+        if not self._retention_queue:
+            self._retention_queue = list(self._logs.values())
+        removed = 0
+        for _ in range(min(limit, len(self._retention_queue))):
+            log = self._retention_queue.pop()
+            if self._logs.get(log.partition) is not log or not log.directory.is_online:
+                continue
+            try:
+                log.upkeep(now_ms)
+                if log.may_expire(now_ms):
+                    removed += self._expire(log, now_ms)
+            except (ApiError, StorageError) as error:
+                logger.warning("retention of %s: %s", log.path, error)
+        return removed
+
+    def _expire(self, log: Log, now_ms: int) -> int:
+        segments = log.apply_retention(now_ms)
+        due_ms = now_ms + log.config.file_delete_delay_ms
+        for segment in segments:
+            for path in segment.paths():
+                self._pending.append(_Pending(due_ms, log.directory, path + names.DELETED, False))
+        return len(segments)
+
+    def removal_jobs(self, now_ms: int) -> list[FilesJob]:
+        """Return the removals that are due, one job a directory."""
+        due = [pending for pending in self._pending if pending.due_ms <= now_ms]
+        if not due:
+            return []
+        self._pending = [pending for pending in self._pending if pending.due_ms > now_ms]
+        jobs: dict[LogDirectory, FilesJob] = {}
+        for pending in due:
+            if pending.directory.is_online:
+                job = jobs.setdefault(pending.directory, FilesJob(pending.directory))
+                (job.trees if pending.tree else job.removals).append(pending.path)
+        return list(jobs.values())
+
+    def checkpoint_jobs(self) -> list[FilesJob]:
+        """Return the writing of all offset checkpoints, one job a directory."""
+        jobs = []
+        for directory in self.online():
+            job = FilesJob(directory)
+            logs = [log for log in self._logs.values() if log.directory is directory]
+            for name, offsets in (
+                (
+                    checkpoints.RECOVERY_POINT,
+                    {log.partition: log.recovery_point for log in logs},
+                ),
+                (
+                    checkpoints.LOG_START,
+                    {
+                        log.partition: log.log_start_offset
+                        for log in logs
+                        if log.log_start_offset > log.first_base_offset
+                    },
+                ),
+                (
+                    checkpoints.HIGH_WATERMARK,
+                    {log.partition: log.high_watermark for log in logs},
+                ),
+            ):
+                job.writes.append((f"{directory.path}/{name}", checkpoints.offsets_text(offsets)))
+            jobs.append(job)
+        return jobs
+
+    # Stopping.
+
+    def close(self) -> None:
+        """Flush and complete everything, write the checkpoints and the markers, let go."""
+        for directory in self.directories:
+            if directory.is_online:
+                try:
+                    self._close_directory(directory)
+                except (OSError, StorageError, ApiError) as error:
+                    directory.go_offline(f"closing: {error}")
+        self.release()
+
+    def _close_directory(self, directory: LogDirectory) -> None:
+        logs = [log for log in self._logs.values() if log.directory is directory]
+        stopped = {
+            log.partition: StoppedLog(log.topic_id, log.close(), log.high_watermark) for log in logs
+        }
+        for job in self.checkpoint_jobs():
+            if job.directory is directory:
+                job.run()
+        root = directory.path
+        nonce = self._randomness.below(2**62)
+        self.disk.write(
+            f"{root}/{clean_stop.FILE}", clean_stop.clean_stop_text(nonce, stopped), sync=True
+        )
+        self.disk.write(
+            f"{root}/{checkpoints.CLEAN_SHUTDOWN}",
+            checkpoints.clean_shutdown_text(nonce),
+            sync=True,
+        )
+
+    def release(self) -> None:
+        """Close all files and give the locks back, without marking a clean stop."""
+        self.handles.close_all()
+        while self._locks:
+            self._locks.pop().release()

@@ -1,0 +1,456 @@
+"""Opening a log after a clean or unclean stop: verify, cut the torn tail, rebuild.
+
+How much is doubted depends on how the broker stopped:
+
+- CLEAN: nothing. The files are complete.
+- PROCESS: the process died and the kernel lives (same boot id). All that was
+  written is in the page cache, so only the last batch can be torn and only the
+  active segment's indexes can lack entries: it is checked from its last index
+  entry on.
+- MACHINE: anything above the recovery point may be torn, missing or zeroes.
+  Segments from there on are checked whole, and their indexes made anew.
+
+A log is cut at the first batch that is not whole, does not match its checksum
+or goes back in offsets; what follows goes too, since offsets have no holes of
+that kind. Each cut is one line in the log.
+"""
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterator
+from enum import Enum
+from typing import NamedTuple
+
+from ottla.model.errors import ApiError
+from ottla.model.ids import Offset
+from ottla.record.batch import (
+    CONTROL_FLAG,
+    HEADER_SIZE,
+    LOG_OVERHEAD,
+    MAGIC,
+    BatchHeader,
+    read_header,
+    size_at,
+    verify_crc,
+)
+from ottla.record.control import read_end_txn_marker
+from ottla.record.records import read_records
+from ottla.storage import names, scan
+from ottla.storage.checkpoints import CheckpointError
+from ottla.storage.disk import Buffer, Disk
+from ottla.storage.handles import Handles
+from ottla.storage.leader_epochs import LeaderEpochs
+from ottla.storage.log_config import INT32_MAX
+from ottla.storage.producer_snapshot import decode_snapshot
+from ottla.storage.producer_state import ProducerStates
+from ottla.storage.segment import Segment
+from ottla.storage.segments import Segments
+from ottla.storage.transaction_index import AbortedTransaction
+
+logger = logging.getLogger(__name__)
+
+CHUNK_BYTES = 1024 * 1024
+
+
+class Stop(Enum):
+    """How the broker stopped last time."""
+
+    CLEAN = "clean"
+    PROCESS = "process"
+    MACHINE = "machine"
+
+
+class Loaded(NamedTuple):
+    """An opened log."""
+
+    segments: Segments
+    log_start_offset: Offset
+    log_end_offset: Offset
+    epochs: LeaderEpochs
+    producers: ProducerStates
+    snapshots: list[Offset]
+    """Offsets of the `.snapshot` files, rising."""
+    cut_at: Offset | None = None
+    """Recovery cut the log here; None: nothing was cut."""
+
+
+def open_clean(
+    disk: Disk,
+    handles: Handles,
+    path: str,
+    *,
+    log_start_offset: Offset,
+    log_end_offset: Offset,
+    active_base_offset: Offset,
+    active_size: int,
+    index_interval_bytes: int,
+    now_ms: int,
+) -> Loaded:
+    """Open a log whose ends are known from the checkpoint of a clean stop.
+
+    If the active segment is not as it was left, it is recovered instead.
+
+    Raises:
+        OSError: something cannot be read.
+    """
+    files = _list(disk, path)
+    active_as_left = (
+        files.bases
+        and files.bases[-1] == active_base_offset
+        and disk.size(f"{path}/{names.offset_file(active_base_offset, names.LOG)}") == active_size
+    )
+    never_written = not files.bases and active_size == 0 and log_end_offset == 0
+    if not active_as_left and not never_written:
+        logger.warning("%s is not as its clean stop left it", path)
+        return recover(
+            disk,
+            handles,
+            path,
+            stop=Stop.MACHINE,
+            log_start_offset=log_start_offset,
+            recovery_point=active_base_offset,
+            index_interval_bytes=index_interval_bytes,
+            now_ms=now_ms,
+        )
+    segments = _segments(disk, handles, path, files.bases)
+    for segment in segments:
+        if not never_written:
+            segment.open(now_ms, log_end_offset)
+        _inactive_but(segment, segments)
+    epochs = _load_epochs(disk, path, segments, log_end_offset)
+    producers = ProducerStates()
+    load_producers(
+        producers, disk, path, files.snapshots, segments, log_start_offset, log_end_offset
+    )
+    return Loaded(segments, log_start_offset, log_end_offset, epochs, producers, files.snapshots)
+
+
+def recover(
+    disk: Disk,
+    handles: Handles,
+    path: str,
+    *,
+    stop: Stop,
+    log_start_offset: Offset,
+    recovery_point: Offset,
+    index_interval_bytes: int,
+    now_ms: int,
+) -> Loaded:
+    """Open a log of which only `log_start_offset` and `recovery_point` are known.
+
+    Raises:
+        OSError: something cannot be read or repaired.
+    """
+    files = _list(disk, path)
+    segments = _segments(disk, handles, path, files.bases)
+    cut: Offset | None = None
+    end = segments.first.base_offset
+    doubted = segments.index_of(recovery_point)
+    for index, segment in enumerate(segments):
+        if not disk.exists(segment.log_path):
+            segment.create(now_ms)
+            continue
+        active = index + 1 == len(segments)
+        segment.open(now_ms, segment.base_offset)
+        sound = segment.offset_index.load() and segment.time_index.load()
+        segment.largest_timestamp = segment.time_index.last_timestamp
+        segment.largest_timestamp_offset = segment.time_index.last_offset
+        bound = None if active else segments[index + 1].base_offset
+        why: str | None = None
+        if not sound or (stop is Stop.MACHINE and index >= doubted):
+            end, why = verify(segment, 0, index_interval_bytes)
+            segment.finish()
+        elif active and stop is Stop.PROCESS:
+            end, why = verify(segment, segment.offset_index.last()[1], index_interval_bytes)
+        elif active:
+            segment.recent_floor = end = _end_of(segment)
+        if why is None and bound is not None and end > bound:
+            why = f"it goes on to {end}, past the next segment's {bound}"
+        if why is not None:
+            cut = end
+            lost = [later for later in segments if later.base_offset > segment.base_offset]
+            logger.warning(
+                "%s cut at offset %d, position %d: %s%s",
+                segment.log_path,
+                end,
+                segment.size,
+                why,
+                f"; {len(lost)} later segments removed" if lost else "",
+            )
+            for later in segments.remove_from(index + 1) if lost else []:
+                _remove(disk, later)
+            break
+        _inactive_but(segment, segments)
+    if end < log_start_offset:
+        logger.warning("%s ends at %d, below its start %d: emptied", path, end, log_start_offset)
+        fresh = Segment(disk, handles, path, log_start_offset)
+        fresh.create(now_ms)
+        fresh.ensure_file()
+        for segment in segments.replace_all(fresh):
+            _remove(disk, segment)
+        end = log_start_offset
+    start = max(log_start_offset, segments.first.base_offset)
+    trusted = end if stop is not Stop.MACHINE and cut is None else min(recovery_point, end)
+    for offset in [at for at in files.snapshots if at > trusted]:
+        disk.remove(f"{path}/{names.offset_file(offset, names.SNAPSHOT)}")
+        files.snapshots.remove(offset)
+    epochs = _load_epochs(disk, path, segments, end, trusted)
+    producers = ProducerStates()
+    load_producers(producers, disk, path, files.snapshots, segments, start, end, index=True)
+    return Loaded(segments, start, end, epochs, producers, files.snapshots, cut)
+
+
+class _Files(NamedTuple):
+    bases: list[Offset]
+    snapshots: list[Offset]
+
+
+def _list(disk: Disk, path: str) -> _Files:
+    """Return what is there; leftovers of deletion and of torn writes are removed."""
+    files = _Files([], [])
+    for name in disk.list(path):
+        parsed = names.parse_offset_file(name)
+        if parsed is None:
+            if name.endswith((names.DELETED, names.CLEANED, ".tmp")):
+                disk.remove(f"{path}/{name}")
+        elif parsed[1] == names.LOG:
+            files.bases.append(parsed[0])
+        elif parsed[1] == names.SNAPSHOT:
+            files.snapshots.append(parsed[0])
+    return files
+
+
+def _segments(disk: Disk, handles: Handles, path: str, bases: list[Offset]) -> Segments:
+    return Segments([Segment(disk, handles, path, base) for base in bases or [0]])
+
+
+def _inactive_but(segment: Segment, segments: Segments) -> None:
+    """Keep of a closed segment only what is needed."""
+    if segment is not segments.active:
+        segment.offset_index.forget()
+        segment.recent_floor = segment.base_offset + INT32_MAX + 1
+
+
+def _remove(disk: Disk, segment: Segment) -> None:
+    segment.handle.discard()
+    for path in segment.paths():
+        if disk.exists(path):
+            disk.remove(path)
+
+
+def _end_of(segment: Segment) -> Offset:
+    """Return the end of a whole segment, by its last headers."""
+    return segment.next_offset()
+
+
+# Verifying.
+
+
+def verify(segment: Segment, position: int, index_interval_bytes: int) -> tuple[Offset, str | None]:
+    """Check the batches from `position` on, index them, and cut at the first bad one.
+
+    Position 0 makes the indexes anew; elsewhere they are continued, and
+    `position` is that of the last indexed batch.
+
+    Returns:
+        The segment's end offset, and why it was cut, None if it was not.
+    """
+    file = segment.handle.get()
+    file_size = file.size()
+    if position == 0:
+        segment.offset_index.reset()
+        segment.time_index.reset()
+        segment.largest_timestamp = segment.time_index.last_timestamp
+        segment.largest_timestamp_offset = segment.base_offset
+    segment.size = position
+    segment.bytes_since_index_entry = 0
+    end = segment.base_offset
+    why: str | None = None
+    first = True
+    for header, reason in _checked(file.pread, position, file_size):
+        if header is None:
+            why = reason
+            break
+        if header.base_offset < end or header.last_offset - segment.base_offset > INT32_MAX:
+            why = f"a batch at offset {header.base_offset} where {end} is next"
+            break
+        if first:
+            segment.recent_floor = header.base_offset
+            first = False
+        segment.publish(header.size, header.last_offset, header.max_timestamp, index_interval_bytes)
+        end = header.next_offset
+    if first:
+        segment.recent_floor = end
+    if why is not None:
+        file.truncate(segment.size)
+        segment.offset_index.truncate_to_position(segment.size)
+        segment.time_index.truncate_to(end)
+        segment.transaction_index.truncate_to(end)
+    return end, why
+
+
+def _checked(
+    pread: Callable[[int, int], bytes], position: int, end: int
+) -> Iterator[tuple[BatchHeader | None, str]]:
+    """Yield the header of each good batch, then (None, why) if one is bad."""
+    chunk = b""
+    start = position
+    while position < end:
+        at = position - start
+        if len(chunk) - at < LOG_OVERHEAD:
+            chunk, start, at = pread(CHUNK_BYTES, position), position, 0
+            if len(chunk) < LOG_OVERHEAD:
+                yield None, f"{len(chunk)} bytes are left"
+                return
+        size = size_at(chunk, at)
+        if size < HEADER_SIZE or position + size > end:
+            yield None, f"a batch of {size} bytes where {end - position} are left"
+            return
+        if at + size > len(chunk):
+            chunk, start, at = pread(max(size, CHUNK_BYTES), position), position, 0
+        header = read_header(chunk, at)
+        if header.magic != MAGIC:
+            yield None, f"magic {header.magic}"
+            return
+        if not verify_crc(chunk, at, size):
+            yield None, "a wrong checksum"
+            return
+        yield header, ""
+        position += size
+
+
+# Leader epochs.
+
+
+def _load_epochs(
+    disk: Disk,
+    path: str,
+    segments: Segments,
+    log_end_offset: Offset,
+    trusted: Offset | None = None,
+) -> LeaderEpochs:
+    """Read the epoch file; from `trusted` on, or without one, ask the batches."""
+    file = f"{path}/{names.LEADER_EPOCH_CHECKPOINT}"
+    epochs = None
+    try:
+        epochs = LeaderEpochs.parse(disk.read(file))
+    except FileNotFoundError:
+        pass
+    except CheckpointError as error:
+        logger.warning("%s is made anew: %s", file, error)
+    if epochs is None:
+        epochs = LeaderEpochs()
+        trusted = segments.first.base_offset
+    if trusted is None or trusted >= log_end_offset:
+        epochs.truncate_from_end(log_end_offset)
+        return epochs
+    epochs.truncate_from_end(trusted)
+    for header in headers_from(segments, trusted):
+        if header.leader_epoch > epochs.latest:
+            epochs.assign(header.leader_epoch, header.base_offset)
+    if epochs.dirty:
+        disk.write(file, epochs.text(), sync=False)
+        epochs.dirty = False
+    return epochs
+
+
+def headers_from(segments: Segments, offset: Offset) -> Iterator[BatchHeader]:
+    """Yield the headers of all batches that end at or after `offset`."""
+    for segment in segments.from_offset(offset):
+        if segment.size == 0:
+            continue
+        read = segment.handle.get().pread
+        position = segment.offset_index.lookup(offset) if offset > segment.base_offset else 0
+        with _damage(segment):
+            for header in scan.headers(read, position, segment.size):
+                if header.last_offset >= offset:
+                    yield header
+
+
+@contextlib.contextmanager
+def _damage(segment: Segment) -> Iterator[None]:
+    """A damaged batch in a closed segment is for its readers to meet; here the walk ends."""
+    try:
+        yield
+    except scan.NotABatch as error:
+        logger.error("%s is damaged: %s", segment.log_path, error)
+
+
+# Producers.
+
+
+def load_producers(
+    producers: ProducerStates,
+    disk: Disk,
+    path: str,
+    snapshots: list[Offset],
+    segments: Segments,
+    log_start_offset: Offset,
+    log_end_offset: Offset,
+    *,
+    index: bool = False,
+) -> None:
+    """Set `producers` to the state at the log's end: the latest snapshot, then the batches.
+
+    With `index`, aborted transactions are entered into the segments'
+    transaction indexes as they are met, where they are missing. A snapshot
+    that does not match its checksum is removed, and an older one is taken.
+    """
+    producers.clear(log_start_offset)
+    for offset in reversed(snapshots[:]):
+        if offset > log_end_offset:
+            continue
+        file = f"{path}/{names.offset_file(offset, names.SNAPSHOT)}"
+        try:
+            producers.load(decode_snapshot(disk.read(file)), offset)
+            break
+        except CheckpointError as error:
+            logger.warning("%s is removed: %s", file, error)
+            disk.remove(file)
+            snapshots.remove(offset)
+    start = producers.end_offset
+    if start < log_end_offset:
+        for segment in segments.from_offset(start):
+            _replay(producers, segment, start, index)
+    producers.end_offset = log_end_offset
+
+
+def _replay(producers: ProducerStates, segment: Segment, start: Offset, index: bool) -> None:
+    if segment.size == 0:
+        return
+    read = segment.handle.get().pread
+    position = segment.offset_index.lookup(start) if start > segment.base_offset else 0
+    known = -1
+    if index:
+        rows = segment.transaction_index.rows()
+        known = rows[-1].last_offset if rows else -1
+    with _damage(segment):
+        for header in scan.headers(read, position, segment.size):
+            if header.last_offset < start or header.producer_id < 0:
+                continue
+            if header.attributes & CONTROL_FLAG:
+                batch = read(header.size, header.position)
+                aborted = apply_control_batch(producers, batch)
+                if index and aborted is not None and aborted.last_offset > known:
+                    segment.transaction_index.append(aborted)
+            else:
+                producers.apply_header(header)
+
+
+def apply_control_batch(producers: ProducerStates, batch: Buffer) -> AbortedTransaction | None:
+    """Apply the marker a control batch holds, if it holds one."""
+    header = read_header(batch)
+    try:
+        for record in read_records(batch):
+            marker = read_end_txn_marker(record)
+            if marker is not None and header.producer_id >= 0:
+                return producers.apply_marker(
+                    header.producer_id,
+                    header.producer_epoch,
+                    marker,
+                    record.offset,
+                    record.timestamp,
+                )
+    except ApiError as error:
+        logger.warning("control batch at offset %d: %s", header.base_offset, error)
+    return None

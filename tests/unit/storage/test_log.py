@@ -1,0 +1,133 @@
+import pytest
+
+from ottla.model.errors import ApiError, ErrorCode
+from ottla.model.ids import TopicPartition
+from ottla.storage.log import Log
+from ottla.storage.log_config import LogConfig
+from ottla.storage.logs import Fate, Logs
+from ottla.storage.memory_disk import MemoryDisk
+from tests.unit.storage.parts import (
+    PARTITION,
+    ROOT,
+    CountingRandomness,
+    append,
+    batch,
+    make_log,
+    values,
+    whole,
+)
+
+SMALL = LogConfig(segment_bytes=1000, index_interval_bytes=200)
+
+
+def code_of(error: pytest.ExceptionInfo[ApiError]) -> ErrorCode:
+    return error.value.code
+
+
+def test_offsets_are_given_densely() -> None:
+    log = make_log()
+    assert append(log, batch(3)).base_offset == 0
+    second = append(log, batch(2))
+    assert (second.base_offset, second.last_offset) == (3, 4)
+    assert log.log_end_offset == 5
+    assert [offset for offset, _ in values(log)] == [0, 1, 2, 3, 4]
+
+
+def test_a_read_begins_with_the_batch_that_holds_the_offset() -> None:
+    log = make_log()
+    append(log, batch(3))
+    append(log, batch(3))
+    result = log.read(4, 1 << 20)
+    assert [header.base_offset for header in whole(result.records)] == [3]
+    assert result.next_offset == 6
+
+
+def test_a_first_batch_over_max_bytes_comes_back_whole() -> None:
+    log = make_log()
+    append(log, batch(3))
+    append(log, batch(3))
+    assert len(whole(log.read(0, 1).records)) == 1
+    assert log.read(0, 1, min_one=False).records == b""
+
+
+def test_a_read_stops_below_the_high_watermark() -> None:
+    log = make_log()
+    for _ in range(4):
+        append(log, batch(1))
+    result = log.read(1, 1 << 20, below=3)
+    assert [header.base_offset for header in whole(result.records)] == [1, 2]
+    assert log.read(3, 1 << 20, below=3).records == b""
+
+
+def test_a_read_outside_the_log_is_out_of_range() -> None:
+    log = make_log()
+    append(log, batch(1))
+    assert log.read(1, 100).records == b""
+    for offset in (-1, 2):
+        with pytest.raises(ApiError) as error:
+            log.read(offset, 100)
+        assert code_of(error) is ErrorCode.OFFSET_OUT_OF_RANGE
+
+
+def test_the_log_rolls_when_a_batch_does_not_fit() -> None:
+    log = make_log(config=SMALL)
+    for _ in range(40):
+        append(log, batch(2))
+    assert len(log.segments) > 3
+    assert all(segment.size <= 1000 for segment in log.segments)
+    assert [offset for offset, _ in values(log)] == list(range(80))
+    for offset in range(80):
+        assert values(log, offset)[0][0] == offset
+
+
+def test_a_batch_larger_than_a_segment_is_refused() -> None:
+    log = make_log(config=SMALL)
+    with pytest.raises(ApiError) as error:
+        append(log, batch(1, value=bytes(2000)))
+    assert code_of(error) is ErrorCode.RECORD_LIST_TOO_LARGE
+    assert log.log_end_offset == 0
+
+
+def started(disk: MemoryDisk, config: LogConfig = SMALL) -> Logs:
+    logs = Logs(disk, [ROOT], CountingRandomness())
+    logs.start()
+    logs.identify("cluster", 1)
+    logs.load(lambda partition, topic_id: config if partition.topic == "t" else Fate.STRAY, 0)
+    return logs
+
+
+def log_of(logs: Logs) -> Log:
+    log = logs.get(PARTITION)
+    assert log is not None
+    return log
+
+
+@pytest.mark.parametrize("clean", [True, False])
+def test_what_was_written_is_there_after_a_restart(clean: bool) -> None:
+    disk = MemoryDisk()
+    logs = started(disk)
+    log = logs.create(PARTITION, b"t" * 16, SMALL, 0)
+    for at in range(30):
+        append(log, batch(2, producer_id=7, producer_epoch=0, base_sequence=2 * at))
+    expected = values(log)
+    if clean:
+        logs.close()
+    else:
+        disk.process_death()
+    logs = started(disk)
+    log = log_of(logs)
+    assert log.topic_id == b"t" * 16
+    assert log.is_open is not clean
+    assert values(log) == expected
+    assert append(log, batch(2, producer_id=7, producer_epoch=0, base_sequence=60)).base_offset == 60
+
+
+def test_unknown_directories_become_stray() -> None:
+    disk = MemoryDisk()
+    logs = started(disk)
+    logs.create(TopicPartition("other", 0), b"o" * 16, SMALL, 0)
+    logs.close()
+    logs = started(disk)
+    assert len(logs.strays) == 1
+    assert logs.get(TopicPartition("other", 0)) is None
+    assert [name for name in disk.list(ROOT) if name.endswith("-stray")]
