@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Any, NoReturn
 
 from ottla.config.broker_keys import BROKER_KEYS
-from ottla.config.key import ConfigError, Value, invalid_value
+from ottla.config.key import ConfigError, Value
 from ottla.config.listeners import (
     Endpoint,
     Listener,
@@ -111,6 +111,10 @@ class _Attributes:
     transaction_state_log_num_partitions: int
     transaction_state_log_replication_factor: int
     transaction_state_log_segment_bytes: int
+    share_coordinator_state_topic_min_isr: int
+    share_coordinator_state_topic_num_partitions: int
+    share_coordinator_state_topic_replication_factor: int
+    share_coordinator_state_topic_segment_bytes: int
 
 
 class BrokerConfig(_Attributes):
@@ -136,7 +140,7 @@ class BrokerConfig(_Attributes):
         """Raise ConfigError when `static` cannot be taken; bad dynamic settings are left out."""
         put = self.__dict__.__setitem__
         problems: list[str] = []
-        put("static", MappingProxyType(dict(static or {})))
+        put("static", MappingProxyType(_with_both_ids(static or {})))
         put("dynamic_default", _readable(dynamic_default or {}, problems))
         put("dynamic_broker", _readable(dynamic_broker or {}, problems))
         put("problems", tuple(problems))
@@ -149,7 +153,7 @@ class BrokerConfig(_Attributes):
             if key is not None:
                 values[name] = key.parse(text)
         put("values", MappingProxyType(values))
-        self.__dict__.update(_attributes(values, texts))
+        self.__dict__.update(_attributes(values))
         _check(self)
 
     def updated(
@@ -159,14 +163,22 @@ class BrokerConfig(_Attributes):
     ) -> BrokerConfig:
         """Return a snapshot with these dynamic settings in place of the present ones.
 
-        None leaves a layer as it is. The static layer never changes. Raises
-        ConfigError when the settings contradict each other.
+        None leaves a layer as it is. The static layer never changes. What is
+        stored never stops a broker: settings that contradict each other are
+        left out, this broker's own first, and told in `problems`.
         """
-        return BrokerConfig(
-            self.static,
-            self.dynamic_default if dynamic_default is None else dynamic_default,
-            self.dynamic_broker if dynamic_broker is None else dynamic_broker,
-        )
+        for_all = self.dynamic_default if dynamic_default is None else dynamic_default
+        own = self.dynamic_broker if dynamic_broker is None else dynamic_broker
+        problems: tuple[str, ...] = ()
+        for layers in ((for_all, own), (for_all, {}), ({}, {})):
+            try:
+                config = BrokerConfig(self.static, *layers)
+            except ConfigError as error:
+                problems += (str(error),)
+            else:
+                config.__dict__["problems"] = (*config.problems, *problems)
+                return config
+        raise AssertionError("the static settings were taken before")
 
     def source(self, name: str) -> ConfigSource:
         """Return where the value that counts was set; for a setting with units, of any of them."""
@@ -211,6 +223,17 @@ class BrokerConfig(_Attributes):
             return {}
         return parse_advertised(texts, self.listeners, left_out=self._controllers)
 
+    @cached_property
+    def connections_per_ip(self) -> Mapping[str, int]:
+        """How many connections single hosts may hold, where that is not `max_connections_per_ip`."""
+        limits: dict[str, int] = {}
+        for pair in filter(None, self.max_connections_per_ip_overrides.split(",")):
+            host, _, count = pair.strip().rpartition(":")
+            if not host or not (count.isascii() and count.isdigit()):
+                raise ConfigError(f"max.connections.per.ip.overrides: {pair} is not host:count")
+            limits[host] = int(count)
+        return MappingProxyType(limits)
+
     @property
     def _controllers(self) -> tuple[str, ...]:
         names = self.values["controller.listener.names"]
@@ -242,6 +265,18 @@ class BrokerConfig(_Attributes):
         return (self.static, self.dynamic_default, self.dynamic_broker)
 
 
+def _with_both_ids(static: Mapping[str, str]) -> dict[str, str]:
+    """A broker's number has two names; who sets one has set both."""
+    texts = dict(static)
+    names = ("node.id", "broker.id")
+    for name, other in (names, names[::-1]):
+        if name in static:
+            texts.setdefault(other, static[name])
+    if texts.get("node.id") != texts.get("broker.id"):
+        raise ConfigError("You must set `node.id` to the same value as `broker.id`.")
+    return texts
+
+
 def _readable(texts: Mapping[str, str], problems: list[str]) -> Mapping[str, str]:
     readable: dict[str, str] = {}
     for name, text in texts.items():
@@ -256,11 +291,8 @@ def _readable(texts: Mapping[str, str], problems: list[str]) -> Mapping[str, str
     return MappingProxyType(readable)
 
 
-def _attributes(values: Mapping[str, Value], texts: Mapping[str, str]) -> dict[str, Value]:
+def _attributes(values: Mapping[str, Value]) -> dict[str, Value]:
     attributes = {name: values[name.replace("_", ".")] for name in _Attributes.__annotations__}
-    older_id = values["broker.id"]
-    if "node.id" not in texts and isinstance(older_id, int) and older_id >= 0:
-        attributes["node_id"] = older_id
     attributes["log_dirs"] = values["log.dirs"] or values["log.dir"]
     if values["log.roll.ms"] is None:
         attributes["log_roll_ms"] = _number(values["log.roll.hours"]) * 3_600_000
@@ -292,15 +324,47 @@ def _number(value: Value) -> int:
 
 def _check(config: BrokerConfig) -> None:
     """What Kafka refuses to start with although each setting is legal by itself."""
-    if config.log_retention_ms == 0:
-        raise invalid_value(
-            "log.retention.ms", 0, "must be unlimited (-1) or, equal or greater than 1"
-        )
-    if config.group_min_session_timeout_ms > config.group_max_session_timeout_ms:
-        raise ConfigError(
-            "group.min.session.timeout.ms must not be above group.max.session.timeout.ms"
-        )
-    if not config.log_dirs:
-        raise ConfigError("log.dirs names no directory")
+    values = config.values
+    number = {name: value for name, value in values.items() if isinstance(value, int)}
+    idle = config.connections_max_idle_ms
+    delay = "connection.failed.authentication.delay.ms"
+    refusals = (
+        (config.log_roll_ms < 1, "log.roll.ms must be greater than or equal to 1"),
+        (config.log_roll_jitter_ms < 0, "log.roll.jitter.ms must be greater than or equal to 0"),
+        (
+            config.log_retention_ms == 0,
+            "log.retention.ms must be unlimited (-1) or, greater than or equal to 1",
+        ),
+        (not config.log_dirs, "log.dirs names no directory"),
+        (
+            config.group_min_session_timeout_ms > config.group_max_session_timeout_ms,
+            "group.min.session.timeout.ms must not be above group.max.session.timeout.ms",
+        ),
+        (
+            number["replica.fetch.wait.max.ms"] > number["replica.socket.timeout.ms"],
+            "replica.fetch.wait.max.ms must not be above replica.socket.timeout.ms",
+        ),
+        (
+            number["replica.fetch.wait.max.ms"] > config.replica_lag_time_max_ms,
+            "replica.fetch.wait.max.ms must not be above replica.lag.time.max.ms",
+        ),
+        (
+            0 < config.queued_max_request_bytes < config.socket_request_max_bytes,
+            "queued.max.request.bytes must be larger or equal to socket.request.max.bytes",
+        ),
+        (
+            config.max_connections_per_ip == 0 and not config.connections_per_ip,
+            "max.connections.per.ip can be set to zero only if max.connections.per.ip.overrides "
+            "property is set.",
+        ),
+        (
+            0 <= idle <= number[delay],
+            f"{delay}={number[delay]} must be less than connections.max.idle.ms={idle}",
+        ),
+    )
+    for is_wrong, problem in refusals:
+        if is_wrong:
+            raise ConfigError(problem)
+    config.connections_per_ip  # noqa: B018
     config.listeners  # noqa: B018
     config.advertised_listeners  # noqa: B018

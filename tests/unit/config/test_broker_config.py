@@ -94,7 +94,7 @@ def test_a_stored_dynamic_setting_that_cannot_be_read_is_left_out() -> None:
         ({"log.dir": "/a"}, "log_dirs", ("/a",)),
         ({"log.dir": "/a", "log.dirs": "/b, /c"}, "log_dirs", ("/b", "/c")),
         ({"broker.id": "4"}, "node_id", 4),
-        ({"broker.id": "4", "node.id": "5"}, "node_id", 5),
+        ({"node.id": "5"}, "node_id", 5),
     ],
 )  # fmt: skip
 def test_what_counts_of_several_spellings(
@@ -103,10 +103,29 @@ def test_what_counts_of_several_spellings(
     assert getattr(BrokerConfig(static), attribute) == value
 
 
+def test_stored_settings_that_contradict_each_other_never_stop_a_broker() -> None:
+    config = BrokerConfig().updated({"log.retention.ms": "9"}, {"log.retention.ms": "0"})
+    assert config.log_retention_ms == 9
+    assert "log.retention.ms must be" in config.problems[0]
+    assert BrokerConfig().updated({"log.retention.ms": "0"}).log_retention_ms == 604_800_000
+
+
+def test_single_hosts_have_limits() -> None:
+    config = BrokerConfig({"max.connections.per.ip.overrides": "10.0.0.1:5, h:0,::1:7"})
+    assert config.connections_per_ip == {"10.0.0.1": 5, "h": 0, "::1": 7}
+
+
 @pytest.mark.parametrize(
     "static",
     [
         {"log.retention.ms": "0"},
+        {"log.roll.ms": "0"},
+        {"broker.id": "4", "node.id": "5"},
+        {"queued.max.request.bytes": "5"},
+        {"max.connections.per.ip": "0"},
+        {"max.connections.per.ip.overrides": "nobody"},
+        {"connections.max.idle.ms": "10"},
+        {"replica.fetch.wait.max.ms": "40000"},
         {"num.partitions": "0"},
         {"listeners": "nonsense"},
         {"listeners": "FOO://:1"},
