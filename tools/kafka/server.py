@@ -69,10 +69,14 @@ class RealKafka(Process):
         """What to run."""
         return java("kafka.Kafka", str(self._write_properties()), heap=self._heap)
 
-    def launch(self) -> None:
-        """Format the folder if it is new, then start."""
+    def prepare(self) -> None:
+        """Format the folder if it is new."""
         if not (self.data / "meta.properties").exists():
             self._format()
+
+    def launch(self) -> None:
+        """Format the folder if it is new, then start."""
+        self.prepare()
         super().launch()
 
     def _format(self) -> None:

@@ -91,6 +91,9 @@ class Process:
         """The environment it runs in."""
         return dict(os.environ)
 
+    def prepare(self) -> None:
+        """Do what must be done once before the first start, if anything."""
+
     def launch(self) -> None:
         """Start the process, its output appended to the log, without waiting for it to be ready."""
         assert not self.running(), f"{self.name} runs already as {self.pid}"

@@ -1,0 +1,1 @@
+"""Side by side with the real Kafka: the same work, the same clients, one run."""

@@ -1,0 +1,134 @@
+"""`python -m benchmarks`: by turns on the real Kafka and on Ottla. Nothing else may run meanwhile."""
+
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+from tools.kafka import RealKafka
+from tools.subject import Ottla
+
+from benchmarks import compare, java_tools
+from benchmarks.cases import AFTER_LOAD, CASES, LONE, NEEDS, Lone
+from benchmarks.footprint import MIB
+from benchmarks.measure import Contestant, Figures
+from benchmarks.results import Run
+
+SETTINGS = {"group.initial.rebalance.delay.ms": "0"}
+
+Maker = Callable[[], Contestant]
+
+
+def contestants(folder: Path, only: str | None) -> dict[str, Contestant]:
+    """The two, not started, each with a folder of its own."""
+    both: dict[str, Contestant] = {}
+    if only != "ottla":
+        both["kafka"] = RealKafka(home=folder / "kafka", extra=SETTINGS)
+    if only != "kafka":
+        (folder / "ottla").mkdir(parents=True)
+        both["ottla"] = Ottla(folder / "ottla" / "data", settings=SETTINGS)
+    return both
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A folder that is gone afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix="benchmarks-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class Report:
+    """Says each round as it ends, with the time since the beginning, and keeps it."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._began = time.monotonic()
+
+    def say(self, text: str) -> None:
+        """One line of progress."""
+        click.echo(f"[{time.monotonic() - self._began:6.0f} s] {text}")
+
+    def keep(self, case: str, subject: Contestant, number: int, figures: Figures) -> None:
+        """One round."""
+        self._run.add(case, subject.name, number, figures)
+        shown = ", ".join(f"{name} {value:,.4g}" for name, value in figures.items())
+        untimed = " (untimed)" if number == 0 else ""
+        self.say(f"{case} round {number}{untimed}, {subject.name}: {shown}")
+
+
+def by_turns(names: list[str], rounds: int, only: str | None, report: Report) -> None:
+    """Run the cases on two brokers that stay up; who goes first changes each round."""
+    with scratch() as folder:
+        pair = contestants(folder, only)
+        try:
+            for subject in pair.values():
+                subject.start()
+            for name in names:
+                if name in NEEDS.values():
+                    continue
+                needed = NEEDS.get(name)
+                for number in range(rounds + 1):
+                    order = list(pair.values())
+                    for subject in order if number % 2 else reversed(order):
+                        for case in (needed, name) if needed else (name,):
+                            os.sync()
+                            report.keep(case, subject, number, CASES[case].run(subject, number))
+            for subject in pair.values():
+                figures = {"after_load_mib": subject.memory_bytes() / MIB}
+                report.keep(AFTER_LOAD, subject, rounds, figures)
+        finally:
+            java_tools.TOOLS.close()
+            for subject in pair.values():
+                subject.kill9()
+
+
+def alone(name: str, lone: Lone, rounds: int, only: str | None, report: Report) -> None:
+    """Run a measurement on a fresh process each time."""
+    for number in range(1, (lone.rounds or rounds) + 1):
+        for which in ("kafka", "ottla"):
+            if only not in (None, which):
+                continue
+            with scratch() as folder:
+                subject = contestants(folder, which)[which]
+                try:
+                    if lone.running:
+                        subject.start()
+                    report.keep(name, subject, number, lone.run(subject))
+                finally:
+                    subject.kill9()
+
+
+@click.command(
+    help=f"Measure NAMES (all by default): {', '.join([*CASES, *LONE])}. "
+    "Rounds are appended to benchmarks/results and docs/benchmarks.md is made anew."
+)
+@click.argument("names", nargs=-1, type=click.Choice([*CASES, *LONE]))
+@click.option("--rounds", default=3, show_default=True, help="Timed rounds, after an untimed one.")
+@click.option("--only", type=click.Choice(["ottla", "kafka"]), help="Measure one side alone.")
+def main(names: tuple[str, ...], rounds: int, only: str | None) -> None:
+    """Run what was asked for, in the order of the tables."""
+    report = Report(Run(" ".join(["python -m benchmarks", *sys.argv[1:]])))
+    chosen = [name for name in CASES if not names or name in names]
+    chosen += [need for need in NEEDS.values() if need in names and need not in chosen]
+    for needer, need in NEEDS.items():
+        # What a case needs runs with it; asked for alone it runs as part of that case too.
+        if need in chosen and needer not in chosen:
+            chosen.append(needer)
+    if chosen:
+        by_turns([name for name in CASES if name in chosen], rounds, only, report)
+    for name, lone in LONE.items():
+        if not names or name in names:
+            alone(name, lone, rounds, only, report)
+    report.say(f"wrote {compare.write()}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,162 @@
+"""Every measurement: what it is, what runs it, and what we promised of it.
+
+A target compares Ottla's median with Kafka's of the same run (`ratio`), or
+stands for itself (`absolute`).
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from benchmarks import admin, footprint, java_tools, throughput
+from benchmarks.measure import Contestant, Figures
+
+
+class Target(NamedTuple):
+    """`figure` must be at least, or at most, `limit`."""
+
+    figure: str
+    at_least: bool
+    limit: float
+    ratio: bool = True
+
+    def met(self, ottla: float, kafka: float | None) -> bool | None:
+        """Whether it is; None when there is nothing to compare with."""
+        if self.ratio and not kafka:
+            return None
+        value = ottla / kafka if self.ratio and kafka else ottla
+        return value >= self.limit if self.at_least else value <= self.limit
+
+    def text(self) -> str:
+        """For people: `>= 1.2x`."""
+        sign = ">=" if self.at_least else "<="
+        return f"{sign} {self.limit:g}{'x' if self.ratio else ''}"
+
+
+class Case(NamedTuple):
+    """A piece of work done by turns on two brokers that stay up."""
+
+    letter: str
+    title: str
+    run: Callable[[Contestant, int], Figures]
+    targets: tuple[Target, ...] = ()
+
+
+class Lone(NamedTuple):
+    """A measurement of a process of its own, started for each round."""
+
+    title: str
+    run: Callable[[Contestant], Figures]
+    targets: tuple[Target, ...]
+    running: bool
+    rounds: int | None = None
+
+
+def _rates(records: float, cpu: float) -> tuple[Target, ...]:
+    return (
+        Target("records_per_s", True, records),
+        Target("cpu_us_per_record", False, cpu),
+    )
+
+
+CASES: dict[str, Case] = {
+    "small": Case(
+        "a",
+        "100 B records, linger 5 ms, acks=1, 6 partitions",
+        throughput.small_records,
+        _rates(1.2, 0.6),
+    ),
+    "kilobyte": Case(
+        "b",
+        "1 KB records, linger 5 ms, acks=all, 6 partitions",
+        throughput.kilobyte_records,
+        _rates(1.2, 0.5),
+    ),
+    "single": Case("c", "one record a request", throughput.one_record_a_request, _rates(4.0, 0.25)),
+    "single-in-flight": Case(
+        "c", "one record a request, one in flight", throughput.one_record_one_in_flight
+    ),
+    "consume": Case(
+        "d",
+        "consume what (b) wrote",
+        throughput.consume,
+        (Target("records_per_s", True, 1.0),),
+    ),
+    "java-producer": Case(
+        "e",
+        "ProducerPerformance, idempotent, 500 B",
+        java_tools.producer_performance,
+        (Target("records_per_s", True, 1.0),),
+    ),
+    "java-consumer": Case(
+        "e",
+        "ConsumerPerformance",
+        java_tools.consumer_performance,
+        (Target("records_per_s", True, 1.0),),
+    ),
+    "latency": Case(
+        "f",
+        "EndToEndLatency, acks=all",
+        java_tools.end_to_end_latency,
+        (Target("mean_ms", False, 0.7), Target("p99_ms", False, 0.7)),
+    ),
+    "topics": Case(
+        "g",
+        "500 topics in one request",
+        admin.topics_in_one_request,
+        (Target("topics_per_s", True, 2.0),),
+    ),
+    "topics-each": Case(
+        "g",
+        "500 topics, a request each",
+        admin.topics_one_by_one,
+        (Target("topics_per_s", True, 2.0),),
+    ),
+    "group": Case(
+        "h",
+        "8 members to a stable group",
+        admin.group_of_eight,
+        (Target("seconds", False, 0.5),),
+    ),
+    "group-alert": Case(
+        "h",
+        "the same, heartbeat 100 ms",
+        admin.group_of_eight_alert,
+        (Target("seconds", False, 0.5),),
+    ),
+}
+
+#: What a case needs to have run before it in the same round.
+NEEDS = {"consume": "kilobyte", "java-consumer": "java-producer"}
+
+LONE: dict[str, Lone] = {
+    "start": Lone(
+        "start to the first answered request",
+        footprint.start,
+        (
+            Target("start_s", False, 0.5, ratio=False),
+            Target("idle_mib", False, 50, ratio=False),
+        ),
+        running=False,
+    ),
+    "connections": Lone(
+        "5,000 idle connections",
+        footprint.idle_connections,
+        (Target("with_mib", False, 200, ratio=False),),
+        running=True,
+    ),
+    "partitions": Lone(
+        "10,000 partitions",
+        footprint.ten_thousand_partitions,
+        (
+            Target("restart_s", False, 3, ratio=False),
+            Target("after_metadata_mib", False, 300, ratio=False),
+            Target("probe_max_ms", False, 50, ratio=False),
+        ),
+        running=True,
+        rounds=1,
+    ),
+}
+
+#: Memory once every case has run, asked of the two brokers that stayed up.
+AFTER_LOAD = "after-load"
+AFTER_LOAD_TARGETS = (Target("after_load_mib", False, 120, ratio=False),)

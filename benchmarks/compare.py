@@ -1,0 +1,103 @@
+"""`python -m benchmarks.compare`: the newest run of each case as docs/benchmarks.md."""
+
+import statistics
+from pathlib import Path
+from typing import Any
+
+from benchmarks.cases import AFTER_LOAD, AFTER_LOAD_TARGETS, CASES, LONE, Target
+from benchmarks.results import rows
+
+PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
+
+HEAD = """\
+# Benchmarks
+
+Made by `python -m benchmarks.compare` from `benchmarks/results/rounds.jsonl`, which keeps every
+round. Kafka 4.3.1 and Ottla take turns in one run, one untimed round first; figures are medians of
+the timed rounds of the newest run. CPU is user and system time of the broker's process.
+
+| | work | figure | Kafka | Ottla | ratio | target | |
+|---|---|---|---|---|---|---|---|
+"""
+
+#: Figures worth a line even without a target.
+ALSO_SHOWN = ("records_per_s", "cpu_us_per_record", "topics_per_s", "seconds", "p50_ms")
+
+
+def newest(case: str) -> dict[str, list[dict[str, Any]]]:
+    """Timed rounds of the newest run of a case, by subject (`Ottla`, `Kafka`)."""
+    found = [row for row in rows() if row["case"] == case and row["round"] > 0]
+    if not found:
+        return {}
+    run = found[-1]["run"]
+    chosen: dict[str, list[dict[str, Any]]] = {}
+    for row in found:
+        if row["run"] == run:
+            chosen.setdefault(row["subject"].partition(" ")[0], []).append(row)
+    return chosen
+
+
+def median(measured: list[dict[str, Any]], figure: str) -> float | None:
+    """The median of a figure over rounds, None if it is not in them."""
+    values = [row[figure] for row in measured if figure in row]
+    return statistics.median(values) if values else None
+
+
+def lines(letter: str, title: str, case: str, targets: tuple[Target, ...]) -> list[str]:
+    """A table line for each figure of a case."""
+    measured = newest(case)
+    kafka, ottla = measured.get("Kafka", []), measured.get("Ottla", [])
+    wanted = {target.figure: target for target in targets}
+    figures = [*wanted, *(name for name in ALSO_SHOWN if name not in wanted)]
+    made = []
+    for figure in figures:
+        theirs, ours = median(kafka, figure), median(ottla, figure)
+        if theirs is None and ours is None:
+            continue
+        target = wanted.get(figure)
+        met = target.met(ours, theirs) if target and ours is not None else None
+        made.append(
+            f"| {letter} | {title} | {figure.replace('_', ' ')} | {_shown(theirs)} | "
+            f"{_shown(ours)} | {f'{ours / theirs:.2f}' if ours and theirs else ''} | "
+            f"{target.text() if target else ''} | "
+            f"{'' if met is None else 'met' if met else '**missed**'} |"
+        )
+        letter = title = ""
+    return made
+
+
+def page() -> str:
+    """The whole page."""
+    table: list[str] = []
+    for name, case in CASES.items():
+        table += lines(f"({case.letter})", case.title, name, case.targets)
+    table += lines("", "memory after all of that", AFTER_LOAD, AFTER_LOAD_TARGETS)
+    for name, lone in LONE.items():
+        table += lines("", lone.title, name, lone.targets)
+    last: dict[str, Any] = {}
+    for row in rows():
+        last = row
+    foot = [
+        "",
+        f"Newest run: {last.get('run', 'none')}, commit {last.get('commit', '-')}, "
+        f"{last.get('machine', '-')}.",
+        "",
+    ]
+    return HEAD + "\n".join(table + foot)
+
+
+def write() -> Path:
+    """Render the page anew; where it is."""
+    PAGE.parent.mkdir(exist_ok=True)
+    PAGE.write_text(page())
+    return PAGE
+
+
+def _shown(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+if __name__ == "__main__":
+    print(write())

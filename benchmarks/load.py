@@ -1,0 +1,78 @@
+"""The load as a process of its own: `python -m benchmarks.load KIND OPTIONS`.
+
+OPTIONS is one JSON object, and so is what it prints: how many records, how
+many seconds from the first to the last, and what of CPU the client took.
+"""
+
+import json
+import os
+import sys
+import time
+from typing import Any
+
+from benchmarks.librdkafka import BulkConsumer, BulkProducer
+
+DEADLINE_S = 120.0
+
+Options = dict[str, Any]
+
+
+def produce(options: Options) -> int:
+    """Send `records` of `size` bytes to `topic`, and wait for every acknowledgement."""
+    producer = BulkProducer(options["settings"], options["topic"])
+    # The first record finds the topic and its leaders; that is not part of the load.
+    producer.send(1, b"first", batch=1)
+    producer.flush(DEADLINE_S)
+    clock.start()
+    producer.send(options["records"], os.urandom(options["size"] // 2).hex().encode())
+    producer.flush(DEADLINE_S)
+    clock.stop()
+    producer.close()
+    return int(options["records"])
+
+
+def consume(options: Options) -> int:
+    """Read `records` records of `topic` from its beginning."""
+    consumer = BulkConsumer(options["settings"], options["topic"], options["partitions"])
+    clock.start()
+    consumer.start()
+    seen = 0
+    while seen < options["records"]:
+        came = consumer.count()
+        if not came and clock.so_far() > DEADLINE_S:
+            raise RuntimeError(f"{seen} of {options['records']} records came")
+        seen += came
+    clock.stop()
+    consumer.close()
+    return seen
+
+
+class Clock:
+    """Wall and CPU time between start and stop."""
+
+    seconds = 0.0
+    cpu_s = 0.0
+
+    def start(self) -> None:
+        """Begin."""
+        self._wall, self._cpu = time.perf_counter(), time.process_time()
+
+    def so_far(self) -> float:
+        """Seconds since `start`."""
+        return time.perf_counter() - self._wall
+
+    def stop(self) -> None:
+        """End."""
+        self.seconds, self.cpu_s = self.so_far(), time.process_time() - self._cpu
+
+
+clock = Clock()
+
+
+if __name__ == "__main__":
+    kinds = {"produce": produce, "consume": consume}
+    count = kinds[sys.argv[1]](json.loads(sys.argv[2]))
+    print(
+        json.dumps({"records": count, "seconds": clock.seconds, "client_cpu_s": clock.cpu_s}),
+        flush=True,
+    )

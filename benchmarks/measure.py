@@ -1,0 +1,54 @@
+"""One timed piece of work against one broker: what it took, and what it cost the broker."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from confluent_kafka.admin import AdminClient, NewTopic
+from tools.kafka import RealKafka
+from tools.subject import Ottla
+
+Contestant = Ottla | RealKafka
+Figures = dict[str, float]
+
+CREATE_S = 120.0
+
+
+def broker_cpu(subject: Contestant, work: Callable[[], Figures]) -> Figures:
+    """What `work` says, with the broker's CPU seconds while it ran as `cpu_s`."""
+    before = subject.cpu_seconds()
+    figures = work()
+    return {**figures, "cpu_s": subject.cpu_seconds() - before}
+
+
+def load(kind: str, **options: Any) -> Figures:
+    """Run `benchmarks.load` in a process of its own; its figures.
+
+    Raises:
+        RuntimeError: it failed; the message is what it wrote to stderr.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.load", kind, json.dumps(options)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise RuntimeError(done.stderr)
+    figures: Figures = json.loads(done.stdout)
+    return figures
+
+
+def a_topic(subject: Contestant, name: str, partitions: int) -> str:
+    """Create a topic on both sides alike."""
+    admin = AdminClient({"bootstrap.servers": subject.bootstrap})
+    admin.create_topics([NewTopic(name, partitions, 1)])[name].result(CREATE_S)
+    return name
+
+
+def without(subject: Contestant, topic: str) -> None:
+    """Delete a topic that a round is through with."""
+    admin = AdminClient({"bootstrap.servers": subject.bootstrap})
+    admin.delete_topics([topic])[topic].result(CREATE_S)
