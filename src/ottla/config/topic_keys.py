@@ -20,15 +20,14 @@ TOPIC_KEYS = table((
         "What happens to old segments: `delete` removes them by age and size, `compact` keeps the "
         "last record of each key, both together do both, and an empty list keeps everything. "
         "Compaction itself comes with a later release of Ottla.", ("log.cleanup.policy",)),
-    Key("compression.gzip.level", INT, -1, GzipLevel(), CLUSTER_WIDE, NOT_YET,
+    Key("compression.gzip.level", INT, -1, GzipLevel(), CLUSTER_WIDE, YES,
         "How hard gzip works when the broker compresses: 1 to 9, or -1 for its default.", ("compression.gzip.level",)),
-    Key("compression.lz4.level", INT, 9, between(1, 17), CLUSTER_WIDE, NOT_YET,
+    Key("compression.lz4.level", INT, 9, between(1, 17), CLUSTER_WIDE, YES,
         "How hard lz4 works when the broker compresses.", ("compression.lz4.level",)),
     Key("compression.type", STRING, "producer", OneOf("uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"), CLUSTER_WIDE, YES,
         "How batches are stored: `producer` leaves them as they come, a codec's name recompresses "
-        "those that differ, `uncompressed` expands them. Until recompression is built, Ottla stores "
-        "batches as they come.", ("compression.type",)),
-    Key("compression.zstd.level", INT, 3, between(-131_072, 22), CLUSTER_WIDE, NOT_YET,
+        "those that differ, `uncompressed` expands them.", ("compression.type",)),
+    Key("compression.zstd.level", INT, 3, between(-131_072, 22), CLUSTER_WIDE, YES,
         "How hard zstd works when the broker compresses; negative levels are the fastest.", ("compression.zstd.level",)),
     Key("delete.retention.ms", LONG, 86_400_000, at_least(0), CLUSTER_WIDE, NOT_YET,
         "How long a deletion marker stays in a compacted log. A reader that starts from the beginning "

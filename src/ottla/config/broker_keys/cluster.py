@@ -20,7 +20,7 @@ CLUSTER_KEYS = (
         "This broker's number in the cluster. Ottla's default is 1; Kafka insists on being told."),
     Key("broker.id", INT, -1, None, READ_ONLY, YES,
         "The older name of `node.id`, used when that one is not set."),
-    Key("broker.rack", STRING, None, None, READ_ONLY, NOT_YET,
+    Key("broker.rack", STRING, None, None, READ_ONLY, YES,
         "Where this broker stands. Replicas are spread over racks, and a consumer in the same rack "
         "may read from the replica there."),
     Key("auto.create.topics.enable", BOOLEAN, True, None, READ_ONLY, YES,
@@ -59,7 +59,7 @@ CLUSTER_KEYS = (
     Key("replica.fetch.wait.max.ms", INT, 500, None, READ_ONLY, NOT_YET,
         "How long a leader may hold a follower's fetch while there is little to send. Keep it below "
         "`replica.lag.time.max.ms`."),
-    Key("replica.high.watermark.checkpoint.interval.ms", LONG, 5000, None, READ_ONLY, YES,
+    Key("replica.high.watermark.checkpoint.interval.ms", LONG, 5000, None, READ_ONLY, NOT_YET,
         "How often the high watermarks are written to disk."),
     Key("replica.lag.time.max.ms", LONG, 30000, None, READ_ONLY, NOT_YET,
         "A follower that has not caught up with its leader for this long leaves the in-sync set."),

@@ -137,7 +137,7 @@ GROUP_KEYS = (
         "The longest note a client may attach to a committed offset."),
     Key("offsets.commit.timeout.ms", INT, 5000, at_least(1), READ_ONLY, YES,
         "How long an offset commit may take to be replicated before it fails."),
-    Key("offsets.load.buffer.size", INT, 5_242_880, at_least(1), READ_ONLY, YES,
+    Key("offsets.load.buffer.size", INT, 5_242_880, at_least(1), READ_ONLY, NOT_YET,
         "How much of the offsets topic is read at a time when a coordinator loads its groups."),
     Key("offsets.retention.minutes", INT, 10080, at_least(1), READ_ONLY, YES,
         "How long the offsets of an empty group, or of topics a group no longer reads, are kept."),

@@ -75,7 +75,7 @@ LOG_KEYS = (
         "How often logs are looked at for records to flush."),
     Key("log.flush.offset.checkpoint.interval.ms", INT, 60000, at_least(0), READ_ONLY, YES,
         "How often it is noted on disk up to where each log is known to be flushed."),
-    Key("log.flush.start.offset.checkpoint.interval.ms", INT, 60000, at_least(0), READ_ONLY, YES,
+    Key("log.flush.start.offset.checkpoint.interval.ms", INT, 60000, at_least(0), READ_ONLY, NOT_YET,
         "How often the first offset of each log is noted on disk."),
     Key("log.message.timestamp.type", STRING, "CreateTime", OneOf("CreateTime", "LogAppendTime"), CLUSTER_WIDE, YES,
         "Whether records carry the time their producer set (`CreateTime`) or the time of the append "
@@ -90,13 +90,12 @@ LOG_KEYS = (
         "The largest record batch taken, measured as it arrives. Topics set `max.message.bytes`."),
     Key("compression.type", STRING, "producer", OneOf("uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"), CLUSTER_WIDE, YES,
         "How batches are stored: `producer` leaves them as they come, a codec's name recompresses "
-        "those that differ, `uncompressed` expands them. Until recompression is built, Ottla stores "
-        "batches as they come."),
-    Key("compression.gzip.level", INT, -1, GzipLevel(), CLUSTER_WIDE, NOT_YET,
+        "those that differ, `uncompressed` expands them."),
+    Key("compression.gzip.level", INT, -1, GzipLevel(), CLUSTER_WIDE, YES,
         "How hard gzip works when the broker compresses: 1 to 9, or -1 for its default."),
-    Key("compression.lz4.level", INT, 9, between(1, 17), CLUSTER_WIDE, NOT_YET,
+    Key("compression.lz4.level", INT, 9, between(1, 17), CLUSTER_WIDE, YES,
         "How hard lz4 works when the broker compresses."),
-    Key("compression.zstd.level", INT, 3, between(-131_072, 22), CLUSTER_WIDE, NOT_YET,
+    Key("compression.zstd.level", INT, 3, between(-131_072, 22), CLUSTER_WIDE, YES,
         "How hard zstd works when the broker compresses; negative levels are the fastest."),
     Key("num.recovery.threads.per.data.dir", INT, 2, at_least(1), CLUSTER_WIDE, NEVER,
         "Kafka's count of threads per directory for recovery at start. Ottla recovers in its worker "

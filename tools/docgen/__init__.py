@@ -1,0 +1,1 @@
+"""Writes the parts of `docs/reference/` that tables in the code already say."""
