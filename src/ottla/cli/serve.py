@@ -1,42 +1,18 @@
 """`ottla serve`: what was asked for, checked, and handed to the broker."""
 
 import importlib
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import click
 
+from ottla.broker.options import ServeOptions, TopicToCreate
 from ottla.cli.connect import guarded
 from ottla.model.errors import ApiError
 from ottla.model.names import check_topic_name
 
 DEFAULT_DATA = "./ottla-data"
 CLEANUP_POLICIES = ("delete", "compact", "compact,delete", "delete,compact")
-
-
-class TopicToCreate(NamedTuple):
-    """-1 and None leave a choice to the broker's defaults."""
-
-    name: str
-    partitions: int = -1
-    replication_factor: int = -1
-    cleanup_policy: str | None = None
-
-
-class ServeOptions(NamedTuple):
-    """What the flags said, and only that: None and empty mean that a flag was not given.
-
-    `overrides` are settings under Kafka's names; they win over environment and
-    file, and `--listen` and `--port` are not among them.
-    """
-
-    data: str | None
-    memory: bool
-    port: int | None
-    listen: tuple[str, ...]
-    topics: tuple[TopicToCreate, ...]
-    config_file: str | None
-    overrides: Mapping[str, str]
 
 
 class _TopicType(click.ParamType[TopicToCreate]):

@@ -5,9 +5,8 @@ remains goes to the group coordinator by name.
 """
 
 from ottla.handlers.context import Context
-from ottla.handlers.resolve import topic_by_name, topic_of
-
 from ottla.handlers.groups import DENIED, caller_of
+from ottla.handlers.resolve import topic_by_name, topic_of
 from ottla.model.errors import ApiError, ErrorCode
 from ottla.model.ids import Uuid
 from ottla.wire.generated.offset_commit import (

@@ -1,8 +1,7 @@
 """JoinGroup, SyncGroup, Heartbeat, LeaveGroup; describing, listing and deleting groups."""
 
-from ottla.handlers.context import Context
-
 from ottla.coordinator.group.settings import Caller
+from ottla.handlers.context import Context
 from ottla.model.errors import ErrorCode
 from ottla.wire.generated.delete_groups import (
     DeletableGroupResult,

@@ -115,6 +115,11 @@ def from_snapshot(snapshot: Snapshot) -> Image:
     return apply(Image(), Changes(snapshot.revision, puts, ()))[0]
 
 
+def everything_in(image: Image) -> Delta:
+    """What to act on when an image is followed for the first time."""
+    return Delta(frozenset(image.topics), frozenset(image.configs), frozenset(image.deleting), True)
+
+
 class _Draft:
     """The next image while it is being made; a mapping is copied before its first change."""
 

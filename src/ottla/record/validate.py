@@ -85,6 +85,10 @@ class ProducedBatch(NamedTuple):
     base_sequence: int
 
     @property
+    def last_offset_delta(self) -> int:
+        return self.records_count - 1
+
+    @property
     def last_sequence(self) -> int:
         """The sequence of the last record, or -1; sequences wrap from 2^31 - 1 to 0."""
         if self.base_sequence < 0:

@@ -1,11 +1,4 @@
 import pytest
-
-from ottla.model.errors import ApiError, ErrorCode
-from ottla.model.ids import TopicPartition
-from ottla.storage.log import Log
-from ottla.storage.log_config import LogConfig
-from ottla.storage.logs import Fate, Logs
-from ottla.storage.memory_disk import MemoryDisk
 from tests.unit.storage.parts import (
     PARTITION,
     ROOT,
@@ -16,6 +9,13 @@ from tests.unit.storage.parts import (
     values,
     whole,
 )
+
+from ottla.model.errors import ApiError, ErrorCode
+from ottla.model.ids import TopicPartition
+from ottla.storage.log import Log
+from ottla.storage.log_config import LogConfig
+from ottla.storage.logs import Fate, Logs
+from ottla.storage.memory_disk import MemoryDisk
 
 SMALL = LogConfig(segment_bytes=1000, index_interval_bytes=200)
 
@@ -119,7 +119,9 @@ def test_what_was_written_is_there_after_a_restart(clean: bool) -> None:
     assert log.topic_id == b"t" * 16
     assert log.is_open is not clean
     assert values(log) == expected
-    assert append(log, batch(2, producer_id=7, producer_epoch=0, base_sequence=60)).base_offset == 60
+    assert (
+        append(log, batch(2, producer_id=7, producer_epoch=0, base_sequence=60)).base_offset == 60
+    )
 
 
 def test_unknown_directories_become_stray() -> None:

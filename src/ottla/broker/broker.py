@@ -1,0 +1,382 @@
+"""One broker, assembled: every layer below wired together, started and stopped in order.
+
+Everything the outside world does to a broker comes in through `System`, a disk
+and a metadata store, so the same class runs as a process, inside a test, and on
+virtual time.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple
+
+from ottla.broker.connections import Connections
+from ottla.broker.control import Control
+from ottla.broker.dispatch import Dispatcher
+from ottla.broker.groups import Groups
+from ottla.broker.image_follower import ImageFollower
+from ottla.broker.lifecycle import adopt, register
+from ottla.broker.log_settings import TopicSettings
+from ottla.broker.loggers import PythonLoggers
+from ottla.broker.producer_ids import ProducerIds
+from ottla.broker.system import System
+from ottla.broker.upkeep import Upkeep
+from ottla.config.broker_config import BrokerConfig
+from ottla.handlers.context import BrokerViews
+from ottla.handlers.fetch_sessions import FetchSessions
+from ottla.handlers.metadata import EncodedTopics
+from ottla.handlers.registry import supported
+from ottla.handlers.topics import create_missing
+from ottla.metadata.changes import Delta, everything_in
+from ottla.metadata.controller import NewTopic
+from ottla.metadata.image import ConfigResource, Image, TopicImage
+from ottla.metadata.store import Store
+from ottla.model.errors import ApiError, StorageError
+from ottla.model.ids import ZERO_UUID, PartitionId, TopicPartition, Uuid, uuid_text
+from ottla.model.isolation import ResourceType
+from ottla.model.workers import Lane, Later
+from ottla.net.network import Address, ServerHandle
+from ottla.replica.flusher import Flusher
+from ottla.replica.follow_image import ReplicaFollower
+from ottla.replica.partition import Partition
+from ottla.replica.replicas import Replicas
+from ottla.storage.disk import Disk
+from ottla.storage.log import Log
+from ottla.storage.log_config import LogConfig
+from ottla.storage.logs import Fate, FilesJob, Logs
+
+TEND_LOGS_MS = 1_000
+SWEEP_MS = 10_000
+"""How often idle connections are looked for."""
+
+CLOSE_IDLE_FILES_MS = 60_000
+
+log = logging.getLogger("ottla.broker")
+
+
+class Bound(NamedTuple):
+    """A listener that accepts connections."""
+
+    name: str
+    address: Address
+
+
+class Broker:
+    """`await start()`, then clients; `await stop()` leaves everything clean on disk."""
+
+    def __init__(
+        self,
+        config: BrokerConfig,
+        system: System,
+        disk: Disk,
+        open_store: Callable[[str], Store],
+        *,
+        cluster_id: str | None = None,
+        topics: Sequence[NewTopic] = (),
+        failed: Callable[[str], None] = lambda reason: None,
+        poison: bool = False,
+    ) -> None:
+        """`open_store` gets the first log directory.
+
+        `cluster_id` is used where the directories say none; `failed` hears why the broker
+        cannot go on, and then it is the caller's turn to stop it. With `poison`, request
+        buffers are overwritten once their handler returned.
+        """
+        self.config = config
+        self.system = system
+        self.listening: list[Bound] = []
+        self._disk = disk
+        self._open_store = open_store
+        self._cluster_id = cluster_id
+        self._topics = topics
+        self._failed = failed
+        self._poison = poison
+        self._servers: list[ServerHandle] = []
+        self._assembled = False
+        self.logs: Logs
+        self.store: Store
+        self.follower: ImageFollower
+
+    async def start(self) -> None:
+        """Recover the logs, register, lead, listen.
+
+        Raises:
+            StorageError: directories are locked, lost, or belong to another broker.
+            OSError: a listener's address cannot be bound.
+        """
+        system, config = self.system, self.config
+        now_ms = system.clock.now_ms()
+        self.logs = Logs(self._disk, config.log_dirs, system.randomness)
+        self.logs.start()
+        self.store = self._open_store(self.logs.online()[0].path)
+        self.follower = ImageFollower(self.store, lambda error: self._failed(str(error)))
+        image = await self.follower.load()
+        cluster_id = (
+            image.cluster_id
+            or self.logs.cluster_id
+            or self._cluster_id
+            or uuid_text(system.randomness.uuid())
+        )
+        self.logs.identify(cluster_id, config.node_id)
+        if not image.revision:
+            await adopt(self.store, self.logs, cluster_id, config.node_id)
+            image = await self.follower.load()
+        self.topic_settings = TopicSettings(self._with_dynamic(image))
+        self.logs.load(partial(self._settings_or_fate, image), now_ms)
+        self.control = Control(self.store, self.follower)
+        self.control.controller_revision = await register(
+            self.store,
+            image,
+            broker_id=config.node_id,
+            cluster_id=cluster_id,
+            rack=config.broker_rack,
+            advertised={
+                name: (endpoint.host, endpoint.port)
+                for name, endpoint in config.advertised_listeners.items()
+            },
+            clean=self.logs.stopped_cleanly,
+        )
+        image = await self.follower.load()
+        self._assemble(image)
+        self._follow(image, everything_in(image))
+        self.follower.add(self._follow)
+        self.follower.start()
+        self._schedule_upkeep()
+        await create_missing(self.views, self._topics)
+        await self._listen()
+
+    # Assembly
+
+    def _assemble(self, image: Image) -> None:
+        system, config = self.system, self._with_dynamic(image)
+        self.flusher = Flusher(system.workers, self._partition_failed)
+        self.replicas = Replicas()
+        self.replica_follower = ReplicaFollower(
+            config.node_id,
+            self.replicas,
+            open_log=self._open_log,
+            drop_log=self._drop_log,
+            configure=self._configure,
+            request_flush=self.flusher.request,
+        )
+        self.groups = Groups(config, system, self.replicas)
+        loop = asyncio.get_running_loop()
+        self.views = BrokerViews(
+            broker_id=config.node_id,
+            config=config,
+            image=image,
+            clock=system.clock,
+            transport_clock=system.transport_clock,
+            randomness=system.randomness,
+            workers=system.workers,
+            soon=loop.call_soon,
+            control=self.control,
+            producer_ids=ProducerIds(self.control),
+            logs=self.logs,
+            replicas=self.replicas,
+            fetch_sessions=FetchSessions(
+                config.max_incremental_fetch_session_cache_slots, system.randomness
+            ),
+            groups=self.groups,
+            loggers=PythonLoggers(),
+            supported=supported(),
+            extras={"encoded_topics": EncodedTopics()},
+        )
+        self.dispatcher = Dispatcher(self.views)
+        self.connections = Connections(
+            self.dispatcher.serve, system.transport_clock, config, poison=self._poison
+        )
+        self.upkeep = Upkeep(system.clock)
+        self.transport_upkeep = Upkeep(system.transport_clock)
+        self._assembled = True
+
+    def _with_dynamic(self, image: Image) -> BrokerConfig:
+        """The settings with what was set on the brokers while they ran."""
+        all_brokers = image.configs.get(ConfigResource(ResourceType.BROKER, ""), {})
+        own = image.configs.get(ConfigResource(ResourceType.BROKER, str(self.config.node_id)), {})
+        if not all_brokers and not own:
+            return self.config
+        updated = self.config.updated(all_brokers, own)
+        for problem in updated.problems:
+            log.warning("%s", problem)
+        return updated
+
+    async def _listen(self) -> None:
+        for listener in self.config.listeners:
+            port = listener.port
+            for host in (listener.host, *listener.also_hosts):
+                try:
+                    server = await self.system.network.listen(
+                        host,
+                        port,
+                        lambda name=listener.name: self.connections.accept(name),  # type: ignore[misc]
+                    )
+                except OSError:
+                    if host in listener.also_hosts:
+                        continue
+                    raise
+                self._servers.append(server)
+                self.listening += [Bound(listener.name, address) for address in server.addresses]
+                port = server.addresses[0].port
+
+    # Following the image
+
+    def _follow(self, image: Image, delta: Delta) -> None:
+        views = self.views
+        views.image = image
+        if delta.resources:
+            self._follow_resources(image, delta)
+        encoded: EncodedTopics = views.extras["encoded_topics"]
+        encoded.forget(delta.topics)
+        self.replica_follower.follow(image, delta)
+        if delta.topics:
+            views.fetch_sessions.dirty_topics(delta.topics)
+            self.groups.follow(image, delta)
+
+    def _follow_resources(self, image: Image, delta: Delta) -> None:
+        if any(resource.type is ResourceType.BROKER for resource in delta.resources):
+            config = self._with_dynamic(image)
+            self.views.config = self.connections.config = config
+            self.topic_settings = TopicSettings(config)
+            for partition in self.replicas:
+                topic = image.topics.get(partition.topic)
+                if topic is not None:
+                    self._configure(partition, topic)
+            self.groups.configure(config)
+
+    def _settings_or_fate(
+        self, image: Image, partition: TopicPartition, topic_id: Uuid | None
+    ) -> LogConfig | Fate:
+        """What becomes of a log directory found at the start: only listed topics are opened."""
+        if topic_id in image.deleting:
+            return Fate.DELETE
+        topic = image.topics.get(partition.topic)
+        if (
+            topic is None
+            or (topic_id is not None and topic.topic_id != topic_id)
+            or partition.partition >= len(topic.partitions)
+        ):
+            return Fate.STRAY
+        return self.topic_settings.of(topic.configs).log
+
+    def _open_log(self, topic: TopicImage, number: PartitionId) -> Log | None:
+        name = TopicPartition(topic.name, number)
+        found = self.logs.get(name)
+        if found is not None and found.topic_id in (topic.topic_id, ZERO_UUID):
+            return found if found.directory.is_online else None
+        try:
+            if found is not None:
+                self.logs.delete(name, self.system.clock.now_ms())
+            return self.logs.create(
+                name,
+                topic.topic_id,
+                self.topic_settings.of(topic.configs).log,
+                self.system.clock.now_ms(),
+            )
+        except (ApiError, StorageError) as error:
+            log.error("%s has no log: %s", name, error)
+            return None
+
+    def _drop_log(self, dropped: Log) -> None:
+        try:
+            self.logs.delete(dropped.partition, self.system.clock.now_ms())
+        except (ApiError, StorageError) as error:
+            log.error("%s was not deleted: %s", dropped.partition, error)
+
+    def _configure(self, partition: Partition, topic: TopicImage) -> None:
+        rules = self.topic_settings.of(topic.configs)
+        partition.log.config = rules.log
+        partition.rules = rules.produce
+
+    def _partition_failed(self, partition: Partition, error: BaseException) -> None:
+        log.error("%s-%d: %s", partition.topic, partition.partition, error)
+        self._check_directories()
+
+    def _check_directories(self) -> None:
+        for partition in list(self.replicas):
+            if partition.is_leader and not partition.log.directory.is_online:
+                partition.resign()
+        if not any(directory.is_online for directory in self.logs.directories):
+            self._failed("every log directory is offline")
+
+    # Upkeep
+
+    def _schedule_upkeep(self) -> None:
+        views = self.views
+        self.upkeep.every("logs", lambda: TEND_LOGS_MS, self._tend_logs)
+        self.upkeep.every(
+            "checkpoints",
+            lambda: views.config.log_flush_offset_checkpoint_interval_ms,
+            self._checkpoint,
+        )
+        self.upkeep.every(
+            "producer expiry",
+            lambda: views.config.producer_id_expiration_check_interval_ms,
+            self._expire_producers,
+        )
+        self.transport_upkeep.every("idle connections", lambda: SWEEP_MS, self.connections.sweep)
+        self.transport_upkeep.every(
+            "idle files", lambda: CLOSE_IDLE_FILES_MS, self.logs.handles.close_idle
+        )
+
+    def _tend_logs(self) -> None:
+        """A share of the round of retention; removals and flushes that are due; failed disks."""
+        now_ms = self.system.clock.now_ms()
+        interval_ms = self.views.config.log_retention_check_interval_ms
+        share = 1 + len(self.logs) * TEND_LOGS_MS // max(TEND_LOGS_MS, interval_ms)
+        self.logs.retention_turn(now_ms, share)
+        for job in self.logs.removal_jobs(now_ms):
+            self._run_files_job(job)
+        for partition in list(self.replicas):
+            if partition.flush_is_due(now_ms):
+                self.flusher.request(partition)
+        if len(self.logs.online()) < len(self.logs.directories):
+            self._check_directories()
+
+    def _checkpoint(self) -> None:
+        for job in self.logs.checkpoint_jobs():
+            self._run_files_job(job)
+
+    def _run_files_job(self, job: FilesJob) -> None:
+        def done(later: Later[None]) -> None:
+            try:
+                later.result()
+            except StorageError as error:
+                job.directory.go_offline(str(error))
+                self._check_directories()
+
+        self.system.workers.submit(Lane.UPKEEP, job.run).add_done_callback(done)
+
+    def _expire_producers(self) -> None:
+        now_ms = self.system.clock.now_ms()
+        limit = self.views.config.producer_id_expiration_ms
+        for partition in list(self.replicas):
+            if partition.log.is_open:
+                partition.log.producers.expire(now_ms, limit)
+
+    # Stopping
+
+    async def stop(self) -> None:
+        """Answer what is under way, flush, and mark the directories clean.
+
+        After a start that failed it lets go of what was taken.
+        """
+        for server in self._servers:
+            server.close()
+        if self._assembled:
+            self.connections.draining = True
+            self.upkeep.close()
+            self.transport_upkeep.close()
+            self.groups.close()
+            await self.dispatcher.close()
+            self.connections.close_all()
+        if hasattr(self, "follower"):
+            await self.follower.close()
+            await self.store.close()
+        await self.system.workers.close()
+        if self._assembled:
+            self.logs.close()
+        elif hasattr(self, "logs"):
+            self.logs.release()
+        log.info("stopped")

@@ -1,0 +1,87 @@
+"""The clients connected to this broker: limits, names for them, and the idle ones."""
+
+import itertools
+import logging
+from collections import Counter
+
+from ottla.config.broker_config import BrokerConfig
+from ottla.handlers.context import Address, Client
+from ottla.model.clock import Clock
+from ottla.net.connection import Serve
+from ottla.net.transport import ClientTransport
+
+BUFFER_IDLE_MS = 10_000
+"""A connection silent for this long gives its large buffer back."""
+
+log = logging.getLogger("ottla.net")
+
+
+class Connections:
+    def __init__(self, serve: Serve, clock: Clock, config: BrokerConfig, *, poison: bool) -> None:
+        self.config = config
+        self.draining = False
+        self._serve = serve
+        self._clock = clock
+        self._poison = poison
+        self._open: dict[ClientTransport, None] = {}
+        self._per_host: Counter[str] = Counter()
+        self._ids = itertools.count(1)
+        self._said_full = False
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def accept(self, listener: str) -> ClientTransport:
+        """The protocol of a new connection on `listener`."""
+        return ClientTransport(
+            self._serve,
+            self._clock,
+            listener=listener,
+            max_request_size=self.config.socket_request_max_bytes,
+            opened=self._opened,
+            closed=self._closed,
+            poison=self._poison,
+        )
+
+    def _opened(self, transport: ClientTransport) -> bool:
+        host = transport.peer[0]
+        if self.draining:
+            return False
+        if (
+            len(self._open) >= self.config.max_connections
+            or self._per_host[host] >= self.config.max_connections_per_ip
+        ):
+            if not self._said_full:
+                self._said_full = True
+                log.warning("refusing connections from %s: too many are open", host)
+            return False
+        self._said_full = False
+        transport.connection.owner = Client(
+            next(self._ids), transport.listener, host, Address(*transport.local)
+        )
+        self._open[transport] = None
+        self._per_host[host] += 1
+        return True
+
+    def _closed(self, transport: ClientTransport) -> None:
+        del self._open[transport]
+        host = transport.peer[0]
+        self._per_host[host] -= 1
+        if not self._per_host[host]:
+            del self._per_host[host]
+
+    def sweep(self) -> None:
+        """Close who was silent for too long; take large buffers back from the merely quiet."""
+        now_ms = self._clock.now_ms()
+        limit = self.config.connections_max_idle_ms
+        for transport in list(self._open):
+            idle_ms = now_ms - transport.last_active_ms
+            if limit >= 0 and idle_ms > limit and not transport.connection.unanswered:
+                log.info("closing connection from %s:%d: idle", *transport.peer)
+                transport.close()
+            elif idle_ms > BUFFER_IDLE_MS:
+                transport.connection.shrink()
+
+    def close_all(self) -> None:
+        for transport in list(self._open):
+            transport.abort()

@@ -1,0 +1,49 @@
+"""Metadata changes: decided one at a time on the newest image, written, and answered once followed."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from ottla.broker.image_follower import ImageFollower
+from ottla.metadata.changes import CONTROLLER, merge
+from ottla.metadata.controller import Writes
+from ottla.metadata.image import Image
+from ottla.metadata.store import Compare, Revision, Store
+from ottla.model.errors import ApiError, ErrorCode, PeerError, StorageError
+
+
+class Control:
+    """The controller's hands: it holds the lock, the store and the follower."""
+
+    def __init__(self, store: Store, follower: ImageFollower) -> None:
+        self._store = store
+        self._follower = follower
+        self._lock = asyncio.Lock()
+        self.controller_revision: Revision = 0
+        """Of the key that says who controls; every transaction compares it."""
+
+    async def change(self, decide: Callable[[Image], tuple[Writes, Any]]) -> Any:
+        """Decide, write, and return the decision's answer once this broker follows it.
+
+        Raises:
+            ApiError: the decision was to refuse; NOT_CONTROLLER, somebody else controls;
+                UNKNOWN_SERVER_ERROR, the store failed and the outcome is unknown.
+        """
+        async with self._lock:
+            writes, answer = decide(self._follower.image)
+            if not writes.puts and not writes.deletes:
+                return answer
+            try:
+                result = await self._store.transact(
+                    [Compare(CONTROLLER, self.controller_revision)],
+                    merge(writes.puts),
+                    writes.deletes,
+                )
+            except (StorageError, PeerError) as error:
+                raise ApiError(
+                    ErrorCode.UNKNOWN_SERVER_ERROR, f"the metadata store failed: {error}"
+                ) from error
+            if not result.ok:
+                raise ApiError(ErrorCode.NOT_CONTROLLER)
+            await self._follower.reached(result.revision)
+            return answer

@@ -1,0 +1,188 @@
+"""From a frame to its answer: decode, run the handler, encode; errors become codes.
+
+The hot path makes no task and, beyond the message itself, one `Context`. A
+handler that is a coroutine function is *blocking*: the next request of its
+connection starts when it has answered.
+"""
+
+import asyncio
+import logging
+import struct
+from collections.abc import Coroutine
+from inspect import iscoroutine
+from typing import Any
+
+from ottla.handlers.api_versions import unsupported_version
+from ottla.handlers.context import BrokerViews, Client, Context, Reply
+from ottla.handlers.registry import Handler, handler
+from ottla.model.errors import ApiError, ErrorCode, ProtocolError, StorageError
+from ottla.net.connection import Connection, Outcome
+from ottla.wire.apis import response_class
+from ottla.wire.codec import decode
+from ottla.wire.message import Message
+from ottla.wire.primitives import skip_tagged
+
+API_VERSIONS = 18
+
+_HEADER = struct.Struct(">hhih")
+
+log = logging.getLogger("ottla.dispatch")
+
+
+class Dispatcher:
+    def __init__(self, views: BrokerViews) -> None:
+        self._views = views
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def serve(self, connection: Connection, frame: memoryview) -> Outcome:
+        """Serve one request (`net/connection.py` says what comes back).
+
+        Raises:
+            ProtocolError: it cannot be read, or asks for what there is not.
+        """
+        client: Client = connection.owner
+        try:
+            key, version, correlation_id, id_length = _HEADER.unpack_from(frame)
+        except struct.error:
+            raise ProtocolError(f"a request of {len(frame)} bytes has no header") from None
+        position = 10
+        client_id: str | None = None
+        if id_length >= 0:
+            position += id_length
+            client_id = self._client_id(client, frame, position)
+        entry = handler(key)
+        if entry is None:
+            raise ProtocolError(f"API key {key} is not supported")
+        if not entry.min_version <= version <= entry.max_version:
+            if key == API_VERSIONS:
+                return self._unsupported_api_versions(connection, client, correlation_id, entry)
+            raise ProtocolError(f"API key {key} has no version {version}")
+        flexible = version >= entry.flexible_from
+        if flexible:
+            position = _skip_tags(frame, position)
+        request, end = decode(entry.request_class, version, frame, position)
+        if end != len(frame):
+            raise ProtocolError(f"{len(frame) - end} bytes too many in a request of API key {key}")
+        context = Context(
+            self._views,
+            client,
+            connection,
+            key,
+            version,
+            correlation_id,
+            client_id,
+            flexible=flexible and key != API_VERSIONS,
+        )
+        try:
+            response = entry.serve(context, request)
+        except ProtocolError:
+            raise
+        except Exception as error:
+            response = failure(context, request, error)
+        if response is None:
+            return None
+        if isinstance(response, Reply):
+            return response.pending
+        if iscoroutine(response):
+            return self._later(context, request, response)
+        return context.frame(response)
+
+    @staticmethod
+    def _client_id(client: Client, frame: memoryview, end: int) -> str | None:
+        """The client's name; nearly always the one of its last request."""
+        raw = bytes(frame[10:end])
+        if raw != client.client_id_bytes or client.client_id is None:
+            if end > len(frame):
+                raise ProtocolError("the client id ends behind its request")
+            try:
+                client.client_id = raw.decode()
+            except UnicodeDecodeError:
+                raise ProtocolError("the client id is not UTF-8") from None
+            client.client_id_bytes = raw
+        return client.client_id
+
+    def _unsupported_api_versions(
+        self, connection: Connection, client: Client, correlation_id: int, entry: Handler
+    ) -> Outcome:
+        context = Context(
+            self._views, client, connection, API_VERSIONS, 0, correlation_id, None, flexible=False
+        )
+        return context.frame(unsupported_version((entry.min_version, entry.max_version)))
+
+    def _later(
+        self, context: Context, request: Message, response: Coroutine[Any, Any, Message | bytearray]
+    ) -> Outcome:
+        reply = context.later(blocking=True)
+        task = asyncio.get_running_loop().create_task(
+            self._finish(context, request, response, reply)
+        )
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return reply.pending
+
+    @staticmethod
+    async def _finish(
+        context: Context,
+        request: Message,
+        response: Coroutine[Any, Any, Message | bytearray],
+        reply: Reply,
+    ) -> None:
+        answer: Message | bytearray
+        try:
+            answer = await response
+        except Exception as error:
+            answer = failure(context, request, error)
+        if not reply.abandoned:
+            reply.pending.answer(context.frame(answer))
+
+    async def close(self) -> None:
+        """Wait for what is still running."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+
+def _skip_tags(frame: memoryview, position: int) -> int:
+    try:
+        count = frame[position]
+    except IndexError:
+        raise ProtocolError("the request ends within its header") from None
+    position += 1
+    return skip_tagged(frame, position, len(frame), count) if count else position
+
+
+def failure(context: Context, request: Message, error: Exception) -> Message:
+    """The answer to a request whose handler raised.
+
+    Raises:
+        ProtocolError: the response has no place for an error, so the connection closes.
+    """
+    if isinstance(error, ApiError):
+        code, message = error.code, error.message
+    elif isinstance(error, StorageError):
+        code, message = ErrorCode.KAFKA_STORAGE_ERROR, str(error)
+    else:
+        log.exception("%s from %s failed", type(request).__name__, context.client.host)
+        code, message = ErrorCode.UNKNOWN_SERVER_ERROR, None
+    return error_response(context.api_key, context.api_version, request, code, message)
+
+
+def error_response(
+    api_key: int, version: int, request: Message, code: ErrorCode, message: str | None
+) -> Message:
+    """A response that carries `code` for the whole request, or for each thing it asked about."""
+    response: Any = response_class(api_key)()
+    if _has_field(response, "error_code", version):
+        response.error_code = code
+        if _has_field(response, "error_message", version):
+            response.error_message = message
+        return response  # type: ignore[no-any-return]
+    from ottla.handlers.failures import per_item
+
+    filled = per_item(request, version, code, message)
+    if filled is None:
+        raise ProtocolError(f"{type(request).__name__} failed: {code.name}")
+    return filled
+
+
+def _has_field(response: Any, name: str, version: int) -> bool:
+    return any(row[0] == name and row[2] <= version <= row[3] for row in response.FIELDS)

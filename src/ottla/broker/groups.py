@@ -1,0 +1,104 @@
+"""The group coordinator's place in the broker: which partitions it loads, and their logs as it sees them."""
+
+from ottla.broker.system import System
+from ottla.config.broker_config import BrokerConfig
+from ottla.coordinator.group.coordinator import GroupCoordinator
+from ottla.coordinator.group.settings import GroupSettings
+from ottla.metadata.changes import Delta
+from ottla.metadata.image import Image
+from ottla.model.clock import Clock
+from ottla.model.errors import ApiError, ErrorCode
+from ottla.model.ids import LeaderEpoch, Offset
+from ottla.model.names import CONSUMER_OFFSETS
+from ottla.net.connection import Buffer
+from ottla.record.batch import read_header
+from ottla.replica.partition import Partition
+from ottla.replica.replicas import Replicas
+from ottla.replica.waiting import Committed
+
+_SETTINGS = tuple(GroupSettings.__dataclass_fields__)
+
+
+class PartitionPort:
+    """A partition of an internal topic, as a coordinator writes and reads it."""
+
+    __slots__ = ("_clock", "_partition", "leader_epoch")
+
+    def __init__(self, partition: Partition, clock: Clock) -> None:
+        self._partition = partition
+        self._clock = clock
+        self.leader_epoch: LeaderEpoch = partition.leader_epoch
+
+    @property
+    def log_start_offset(self) -> Offset:
+        return self._partition.log.log_start_offset
+
+    @property
+    def high_watermark(self) -> Offset:
+        return self._partition.high_watermark
+
+    def append(self, batch: bytes) -> Offset:
+        partition = self._partition
+        if partition.leader_epoch != self.leader_epoch:
+            raise ApiError(ErrorCode.NOT_LEADER_OR_FOLLOWER)
+        result = partition.append(
+            memoryview(bytearray(batch)), read_header(batch), self._clock.now_ms()
+        )
+        return result.last_offset + 1
+
+    def when_committed(self, offset: Offset, callback: Committed) -> None:
+        self._partition.when_committed(offset, callback)
+
+    def read(self, offset: Offset, max_bytes: int) -> Buffer:
+        log = self._partition.log
+        if offset >= log.log_end_offset:
+            return b""
+        result = log.read(offset, max_bytes)
+        if result.cold is None:
+            return result.records
+        try:
+            return result.cold.run()[0]
+        finally:
+            result.cold.release()
+
+
+class Groups(GroupCoordinator):
+    """The coordinator, following the image and the settings."""
+
+    def __init__(self, config: BrokerConfig, system: System, replicas: Replicas) -> None:
+        super().__init__(
+            GroupSettings(),
+            system.clock,
+            system.transport_clock,
+            system.randomness,
+            partition_count=config.offsets_topic_num_partitions,
+        )
+        self.configure(config)
+        self._replicas = replicas
+        self._clock = system.clock
+
+    def configure(self, config: BrokerConfig) -> None:
+        """Take over changed settings; they count from the next decision on."""
+        for name in _SETTINGS:
+            setattr(self.settings, name, getattr(config, name))
+
+    def follow(self, image: Image, delta: Delta) -> None:
+        """Load and unload with the leadership of the topic's partitions; forget deleted topics."""
+        gone = [name for name in delta.topics if name not in image.topics]
+        if gone:
+            self.topics_deleted(gone)
+        if CONSUMER_OFFSETS not in delta.topics:
+            return
+        topic = image.topics.get(CONSUMER_OFFSETS)
+        if topic is not None:
+            self.set_partition_count(len(topic.partitions))
+        led = {
+            partition.partition: partition
+            for partition in self._replicas.of_topic(CONSUMER_OFFSETS)
+            if partition.is_leader
+        }
+        for number in self._runtime.partitions():
+            if number not in led:
+                self.unload(number)
+        for number, partition in led.items():
+            self.load(number, PartitionPort(partition, self._clock))

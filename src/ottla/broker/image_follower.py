@@ -1,0 +1,74 @@
+"""Hand each new image to the parts of the broker, in order."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+
+from ottla.metadata.changes import Delta, apply, from_snapshot
+from ottla.metadata.image import Image
+from ottla.metadata.store import Revision, Store
+
+Follow = Callable[[Image, Delta], None]
+
+log = logging.getLogger("ottla.metadata")
+
+
+class ImageFollower:
+    """The newest image, and who must act when it changes."""
+
+    def __init__(self, store: Store, failed: Callable[[BaseException], None]) -> None:
+        """`failed` hears why the image can no longer be followed."""
+        self.image = Image()
+        self._store = store
+        self._failed = failed
+        self._parts: list[Follow] = []
+        self._waiting: list[tuple[Revision, asyncio.Future[None]]] = []
+        self._task: asyncio.Task[None] | None = None
+
+    def add(self, part: Follow) -> None:
+        """Parts are called in the order they were added."""
+        self._parts.append(part)
+
+    async def load(self) -> Image:
+        """Take the image from the store, without telling the parts."""
+        self.image = from_snapshot(await self._store.load())
+        return self.image
+
+    def start(self) -> None:
+        """Follow every change after the loaded image."""
+        self._task = asyncio.get_running_loop().create_task(self._follow(self.image.revision))
+
+    async def _follow(self, revision: Revision) -> None:
+        try:
+            async for changes in self._store.watch(revision):
+                image, delta = apply(self.image, changes)
+                self.image = image
+                for part in self._parts:
+                    part(image, delta)
+                self._wake(image.revision)
+        except Exception as error:
+            log.exception("the metadata store can no longer be followed")
+            self._failed(error)
+
+    def _wake(self, revision: Revision) -> None:
+        waiting, self._waiting = self._waiting, []
+        for wanted, future in waiting:
+            if wanted > revision:
+                self._waiting.append((wanted, future))
+            elif not future.done():
+                future.set_result(None)
+
+    async def reached(self, revision: Revision) -> None:
+        """Return once every part has followed the image of `revision`."""
+        if self.image.revision >= revision:
+            return
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((revision, future))
+        await future
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task

@@ -1,0 +1,226 @@
+"""What a handler receives beside its request."""
+
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from ottla.config.broker_config import BrokerConfig
+from ottla.config.loggers import Loggers
+from ottla.metadata.controller import Writes
+from ottla.metadata.image import Image
+from ottla.model.clock import Clock
+from ottla.model.ids import BrokerId
+from ottla.model.randomness import Randomness
+from ottla.model.workers import Workers
+from ottla.net.connection import Connection, Parts, Pending
+from ottla.wire.codec import encode_parts
+from ottla.wire.message import Message
+
+if TYPE_CHECKING:
+    from ottla.coordinator.group.coordinator import GroupCoordinator
+    from ottla.handlers.fetch_sessions import FetchSessions
+    from ottla.replica.replicas import Replicas
+    from ottla.storage.logs import Logs
+
+_SIZE_AND_ID = struct.Struct(">ii")
+_HEAD = bytes(8)
+_FLEXIBLE_HEAD = bytes(9)
+"""Size, correlation id, and an empty tagged section."""
+
+
+class Control(Protocol):
+    """Metadata changes, decided one at a time."""
+
+    async def change(self, decide: Callable[[Image], tuple[Writes, Any]], /) -> Any:
+        """Decide on the newest image, write, and return the decision's answer once followed.
+
+        Raises:
+            ApiError: the decision was to refuse, or the store did not answer.
+        """
+
+
+class ProducerIds(Protocol):
+    async def next(self) -> int:
+        """Return an id nobody was given before; its block was made durable first."""
+
+
+@dataclass(slots=True)
+class BrokerViews:
+    """What this broker is made of, as handlers see it. Replaced members are read anew each time."""
+
+    broker_id: BrokerId
+    config: BrokerConfig
+    image: Image
+    clock: Clock
+    transport_clock: Clock
+    randomness: Randomness
+    workers: Workers
+    soon: Callable[[Callable[[], None]], object]
+    """Call back in the next turn of the loop."""
+    control: Control
+    producer_ids: ProducerIds
+    logs: "Logs"
+    replicas: "Replicas"
+    fetch_sessions: "FetchSessions"
+    groups: "GroupCoordinator"
+    loggers: Loggers
+    supported: Sequence[tuple[int, int, int]] = ()
+    """(API key, lowest version, highest version) of what is implemented, ascending."""
+    extras: dict[str, Any] = field(default_factory=dict)
+
+
+class Address(NamedTuple):
+    host: str
+    port: int
+
+
+class Client:
+    """One connection as handlers know it; lives as long as the connection."""
+
+    __slots__ = (
+        "client_id",
+        "client_id_bytes",
+        "connection_id",
+        "host",
+        "listener",
+        "local",
+        "principal",
+        "software",
+    )
+
+    def __init__(self, connection_id: int, listener: str, host: str, local: Address) -> None:
+        self.connection_id = connection_id
+        self.listener = listener
+        self.host = host
+        self.local = local
+        self.principal = "User:ANONYMOUS"
+        self.client_id: str | None = None
+        self.client_id_bytes = b""
+        self.software = ("", "")
+
+
+class Reply:
+    """An answer that comes later."""
+
+    __slots__ = ("_context", "pending")
+
+    def __init__(self, context: "Context", *, blocking: bool) -> None:
+        self._context = context
+        self.pending = Pending(context.connection, blocking=blocking)
+
+    @property
+    def abandoned(self) -> bool:
+        """The connection is gone, and nobody waits any more."""
+        return self.pending.abandoned
+
+    def respond(self, response: Message | None) -> None:
+        """Give the answer; None where the request wants none."""
+        if not self.pending.abandoned:
+            self.pending.answer(None if response is None else self._context.frame(response))
+
+    def begin_at_head(self, begin: Callable[[], None]) -> None:
+        """Have `begin` make the answer once every earlier one has left: it holds no memory before."""
+        self.pending.begin_at_head(begin)
+
+
+class Context:
+    """One request's circumstances."""
+
+    __slots__ = (
+        "api_key",
+        "api_version",
+        "broker",
+        "client",
+        "client_id",
+        "connection",
+        "correlation_id",
+        "flexible",
+    )
+
+    def __init__(
+        self,
+        broker: BrokerViews,
+        client: Client,
+        connection: Connection,
+        api_key: int,
+        api_version: int,
+        correlation_id: int,
+        client_id: str | None,
+        *,
+        flexible: bool,
+    ) -> None:
+        self.broker = broker
+        self.client = client
+        self.connection = connection
+        self.api_key = api_key
+        self.api_version = api_version
+        self.correlation_id = correlation_id
+        self.client_id = client_id
+        self.flexible = flexible
+
+    # Answering
+
+    @property
+    def nothing_before(self) -> bool:
+        """No earlier answer is outstanding on this connection."""
+        return self.connection.unanswered == 0
+
+    def later(self, *, blocking: bool) -> Reply:
+        """Promise an answer; see `net/connection.py` for what *blocking* means."""
+        return Reply(self, blocking=blocking)
+
+    def frame(self, response: Message | bytearray) -> Parts:
+        """The answer as it goes over the wire: size, correlation id, body."""
+        head = _FLEXIBLE_HEAD if self.flexible else _HEAD
+        if isinstance(response, bytearray):
+            parts: Parts = [bytearray(head), response]
+        else:
+            parts = encode_parts(response, self.api_version, head)
+        size = -4
+        for part in parts:
+            size += len(part)
+        _SIZE_AND_ID.pack_into(parts[0], 0, size, self.correlation_id)
+        return parts
+
+    # Who asks
+
+    @property
+    def principal(self) -> str:
+        return self.client.principal
+
+    @property
+    def client_host(self) -> str:
+        return self.client.host
+
+    @property
+    def listener(self) -> str:
+        return self.client.listener
+
+    @property
+    def connection_id(self) -> int:
+        return self.client.connection_id
+
+    @property
+    def local_address(self) -> Address:
+        """What the client connected to."""
+        return self.client.local
+
+    def authorize(self, operation: str, resource_type: str, name: str) -> bool:
+        """Whether the principal may; everything is allowed until there is an authorizer."""
+        return True
+
+    def address_of(self, broker_id: BrokerId) -> Address:
+        """Where a client of this listener reaches a broker.
+
+        A broker that advertises nothing for the listener is reached where this
+        client reached us; only a broker alone may do so.
+        """
+        broker = self.broker.image.brokers.get(broker_id)
+        if broker is not None:
+            for endpoint in broker.endpoints:
+                if endpoint.listener == self.client.listener:
+                    return Address(endpoint.host, endpoint.port)
+        if broker_id == self.broker.broker_id:
+            return self.client.local
+        return Address("", -1)

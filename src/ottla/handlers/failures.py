@@ -1,0 +1,131 @@
+"""A whole request failed, and its response has room for errors only item by item."""
+
+from collections.abc import Callable
+from typing import Any
+
+from ottla.model.errors import ErrorCode
+from ottla.wire.message import Message
+
+
+def per_item(
+    request: Message, version: int, code: ErrorCode, message: str | None
+) -> Message | None:
+    """The response with `code` at every item of the request; None where there is no such."""
+    name = type(request).__name__
+    fill = _FILL.get(name)
+    return None if fill is None else fill(request, version, code, message)
+
+
+def _create_topics(request: Any, version: int, code: ErrorCode, message: str | None) -> Message:
+    from ottla.wire.generated.create_topics import CreatableTopicResult, CreateTopicsResponse
+
+    return CreateTopicsResponse(
+        topics=[
+            CreatableTopicResult(name=topic.name, error_code=code, error_message=message)
+            for topic in request.topics
+        ]
+    )
+
+
+def _create_partitions(request: Any, version: int, code: ErrorCode, message: str | None) -> Message:
+    from ottla.wire.generated.create_partitions import (
+        CreatePartitionsResponse,
+        CreatePartitionsTopicResult,
+    )
+
+    return CreatePartitionsResponse(
+        results=[
+            CreatePartitionsTopicResult(name=topic.name, error_code=code, error_message=message)
+            for topic in request.topics
+        ]
+    )
+
+
+def _delete_topics(request: Any, version: int, code: ErrorCode, message: str | None) -> Message:
+    from ottla.wire.generated.delete_topics import DeletableTopicResult, DeleteTopicsResponse
+
+    asked = (
+        [(topic.name, topic.topic_id) for topic in request.topics]
+        if version >= 6
+        else [(name, bytes(16)) for name in request.topic_names]
+    )
+    return DeleteTopicsResponse(
+        responses=[
+            DeletableTopicResult(
+                name=name, topic_id=topic_id, error_code=code, error_message=message
+            )
+            for name, topic_id in asked
+        ]
+    )
+
+
+def _metadata(request: Any, version: int, code: ErrorCode, message: str | None) -> Message:
+    from ottla.wire.generated.metadata import MetadataResponse, MetadataResponseTopic
+
+    return MetadataResponse(
+        topics=[
+            MetadataResponseTopic(
+                error_code=code,
+                name=topic.name if topic.name is not None or version >= 12 else "",
+                topic_id=topic.topic_id,
+            )
+            for topic in request.topics or []
+        ]
+    )
+
+
+def _produce(request: Any, version: int, code: ErrorCode, message: str | None) -> Message:
+    from ottla.wire.generated.produce import (
+        PartitionProduceResponse,
+        ProduceResponse,
+        TopicProduceResponse,
+    )
+
+    return ProduceResponse(
+        responses=[
+            TopicProduceResponse(
+                name=topic.name,
+                topic_id=topic.topic_id,
+                partition_responses=[
+                    PartitionProduceResponse(
+                        index=data.index, error_code=code, error_message=message, base_offset=-1
+                    )
+                    for data in topic.partition_data
+                ],
+            )
+            for topic in request.topic_data
+        ]
+    )
+
+
+def _list_offsets(request: Any, version: int, code: ErrorCode, message: str | None) -> Message:
+    from ottla.wire.generated.list_offsets import (
+        ListOffsetsPartitionResponse,
+        ListOffsetsResponse,
+        ListOffsetsTopicResponse,
+    )
+
+    return ListOffsetsResponse(
+        topics=[
+            ListOffsetsTopicResponse(
+                name=topic.name,
+                partitions=[
+                    ListOffsetsPartitionResponse(
+                        partition_index=row.partition_index, error_code=code
+                    )
+                    for row in topic.partitions
+                ],
+            )
+            for topic in request.topics
+        ]
+    )
+
+
+_FILL: dict[str, Callable[[Any, int, ErrorCode, str | None], Message]] = {
+    "CreateTopicsRequest": _create_topics,
+    "CreatePartitionsRequest": _create_partitions,
+    "DeleteTopicsRequest": _delete_topics,
+    "MetadataRequest": _metadata,
+    "ProduceRequest": _produce,
+    "ListOffsetsRequest": _list_offsets,
+}

@@ -1,0 +1,80 @@
+"""InitProducerId for idempotent producers, and where coordinators are."""
+
+from ottla.handlers.context import Context
+from ottla.handlers.topics import ensure_internal_topic
+from ottla.model.errors import ApiError, ErrorCode
+from ottla.model.isolation import CoordinatorType
+from ottla.model.names import CONSUMER_OFFSETS
+from ottla.wire.generated.find_coordinator import (
+    Coordinator,
+    FindCoordinatorRequest,
+    FindCoordinatorResponse,
+)
+from ottla.wire.generated.init_producer_id import InitProducerIdRequest, InitProducerIdResponse
+
+NO_TRANSACTIONS = "Transactions are not offered by this version of Ottla."
+
+
+async def init_producer_id(
+    context: Context, request: InitProducerIdRequest
+) -> InitProducerIdResponse:
+    """Hand out a producer id; its epoch starts at 0 (KIP-98).
+
+    A transactional id is refused with an error clients do not retry.
+    """
+    if request.transactional_id is not None:
+        if request.transactional_id == "":
+            return InitProducerIdResponse(error_code=ErrorCode.INVALID_REQUEST)
+        return InitProducerIdResponse(error_code=ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
+    if (request.producer_id == -1) != (request.producer_epoch == -1):
+        return InitProducerIdResponse(error_code=ErrorCode.INVALID_REQUEST)
+    return InitProducerIdResponse(
+        producer_id=await context.broker.producer_ids.next(), producer_epoch=0
+    )
+
+
+async def find_coordinator(
+    context: Context, request: FindCoordinatorRequest
+) -> FindCoordinatorResponse:
+    keys = request.coordinator_keys if context.api_version >= 4 else [request.key]
+    found = [await _find(context, request.key_type, key) for key in keys]
+    if context.api_version >= 4:
+        return FindCoordinatorResponse(coordinators=found)
+    only = found[0]
+    return FindCoordinatorResponse(
+        error_code=only.error_code,
+        error_message=only.error_message,
+        node_id=only.node_id,
+        host=only.host,
+        port=only.port,
+    )
+
+
+async def _find(context: Context, key_type: int, key: str) -> Coordinator:
+    try:
+        if key_type != CoordinatorType.GROUP:
+            known = key_type in (CoordinatorType.TRANSACTION, CoordinatorType.SHARE)
+            raise ApiError(
+                # Fatal to a client, where COORDINATOR_NOT_AVAILABLE would be retried for ever.
+                ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED
+                if key_type == CoordinatorType.TRANSACTION
+                else ErrorCode.INVALID_REQUEST,
+                NO_TRANSACTIONS if known else f"Unknown coordinator type {key_type}",
+            )
+        await ensure_internal_topic(context.broker, CONSUMER_OFFSETS)
+        topic = context.broker.image.topics[CONSUMER_OFFSETS]
+        number = context.broker.groups.partition_for(key)
+        leader = topic.partitions[number].leader
+        if leader < 0:
+            raise ApiError(ErrorCode.COORDINATOR_NOT_AVAILABLE)
+    except ApiError as error:
+        return Coordinator(
+            key=key,
+            node_id=-1,
+            host="",
+            port=-1,
+            error_code=error.code,
+            error_message=error.message,
+        )
+    host, port = context.address_of(leader)
+    return Coordinator(key=key, node_id=leader, host=host, port=port, error_message="")

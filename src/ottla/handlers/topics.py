@@ -1,0 +1,310 @@
+"""CreateTopics, DeleteTopics, CreatePartitions, and creation on first use."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ottla.config.broker_config import BrokerConfig
+from ottla.config.key import format_value
+from ottla.config.topic_config import check_topic_config, topic_config
+from ottla.config.topic_keys import TOPIC_KEYS
+from ottla.handlers.context import BrokerViews, Context
+from ottla.metadata import controller
+from ottla.metadata.controller import Defaults, NewTopic, Writes
+from ottla.metadata.image import Image, TopicImage
+from ottla.model.errors import ApiError, ErrorCode
+from ottla.model.ids import ZERO_UUID, TopicName
+from ottla.model.names import (
+    CONSUMER_OFFSETS,
+    INTERNAL_TOPICS,
+    SHARE_GROUP_STATE,
+    TRANSACTION_STATE,
+    check_topic_name,
+)
+from ottla.wire.generated.create_partitions import (
+    CreatePartitionsRequest,
+    CreatePartitionsResponse,
+    CreatePartitionsTopic,
+    CreatePartitionsTopicResult,
+)
+from ottla.wire.generated.create_topics import (
+    CreatableTopic,
+    CreatableTopicConfigs,
+    CreatableTopicResult,
+    CreateTopicsRequest,
+    CreateTopicsResponse,
+)
+from ottla.wire.generated.delete_topics import (
+    DeletableTopicResult,
+    DeleteTopicsRequest,
+    DeleteTopicsResponse,
+    DeleteTopicState,
+)
+
+
+async def create_topics(context: Context, request: CreateTopicsRequest) -> CreateTopicsResponse:
+    counts = Counter(topic.name for topic in request.topics)
+    wanted = [_new_topic(topic) for topic in request.topics if counts[topic.name] == 1]
+    outcomes = await _create(context.broker, wanted, validate_only=request.validate_only)
+    results = []
+    for name, count in counts.items():
+        if count > 1:
+            outcome: TopicImage | ApiError = ApiError(
+                ErrorCode.INVALID_REQUEST, "Duplicate topic name."
+            )
+        else:
+            outcome = outcomes[name]
+        if isinstance(outcome, ApiError):
+            results.append(
+                CreatableTopicResult(
+                    name=name, error_code=outcome.code, error_message=outcome.message
+                )
+            )
+        else:
+            results.append(_created(context.broker.config, outcome))
+    return CreateTopicsResponse(topics=results)
+
+
+def _new_topic(topic: CreatableTopic) -> NewTopic:
+    return NewTopic(
+        topic.name,
+        topic.num_partitions,
+        topic.replication_factor,
+        {row.partition_index: tuple(row.broker_ids) for row in topic.assignments} or None,
+        {config.name: config.value for config in topic.configs},
+    )
+
+
+def _created(config: BrokerConfig, topic: TopicImage) -> CreatableTopicResult:
+    settings = topic_config(config, topic.configs, strict=False)
+    return CreatableTopicResult(
+        name=topic.name,
+        topic_id=topic.topic_id,
+        num_partitions=len(topic.partitions),
+        replication_factor=len(topic.partitions[0].replicas),
+        configs=[
+            CreatableTopicConfigs(
+                name=name,
+                value=format_value(settings.values[name], key.type),
+                read_only=False,
+                config_source=settings.source(name),
+                is_sensitive=False,
+            )
+            for name, key in TOPIC_KEYS.items()
+        ],
+    )
+
+
+async def _create(
+    broker: BrokerViews, topics: list[NewTopic], *, validate_only: bool = False
+) -> dict[TopicName, TopicImage | ApiError]:
+    config = broker.config
+    defaults = Defaults(config.num_partitions, config.default_replication_factor)
+
+    def decide(image: Image) -> tuple[Writes, Any]:
+        writes, outcomes = controller.create_topics(
+            image,
+            topics,
+            defaults,
+            lambda overrides: check_topic_config(config, overrides),
+            broker.randomness,
+        )
+        return (Writes() if validate_only else writes), outcomes
+
+    outcomes: dict[TopicName, TopicImage | ApiError] = await broker.control.change(decide)
+    return outcomes
+
+
+def internal_topic(config: BrokerConfig, name: TopicName) -> NewTopic:
+    """How an internal topic is made: partitions and settings Kafka gives it."""
+    if name == CONSUMER_OFFSETS:
+        return NewTopic(
+            name,
+            config.offsets_topic_num_partitions,
+            config.offsets_topic_replication_factor,
+            None,
+            {
+                "cleanup.policy": "compact",
+                "compression.type": "producer",
+                "segment.bytes": str(config.offsets_topic_segment_bytes),
+            },
+        )
+    if name == TRANSACTION_STATE:
+        return NewTopic(
+            name,
+            config.transaction_state_log_num_partitions,
+            config.transaction_state_log_replication_factor,
+            None,
+            {
+                "cleanup.policy": "compact",
+                "compression.type": "uncompressed",
+                "min.insync.replicas": str(config.transaction_state_log_min_isr),
+                "segment.bytes": str(config.transaction_state_log_segment_bytes),
+                "unclean.leader.election.enable": "false",
+            },
+        )
+    assert name == SHARE_GROUP_STATE
+    return NewTopic(
+        name,
+        _integer(config, "share.coordinator.state.topic.num.partitions"),
+        _integer(config, "share.coordinator.state.topic.replication.factor"),
+        None,
+        {
+            "cleanup.policy": "delete",
+            "compression.type": "uncompressed",
+            "min.insync.replicas": str(config.values["share.coordinator.state.topic.min.isr"]),
+            "retention.ms": "-1",
+            "segment.bytes": str(config.values["share.coordinator.state.topic.segment.bytes"]),
+        },
+    )
+
+
+def _integer(config: BrokerConfig, name: str) -> int:
+    value = config.values[name]
+    assert isinstance(value, int)
+    return value
+
+
+async def auto_create(context: Context, names: list[TopicName]) -> dict[TopicName, ErrorCode]:
+    """Create topics a client asked about; NONE where the topic is there now."""
+    codes: dict[TopicName, ErrorCode] = {}
+    wanted = []
+    for name in names:
+        try:
+            check_topic_name(name)
+        except ApiError as error:
+            codes[name] = error.code
+            continue
+        if name in INTERNAL_TOPICS:
+            wanted.append(internal_topic(context.broker.config, name))
+        else:
+            wanted.append(NewTopic(name))
+    outcomes = await _create(context.broker, wanted)
+    for name, outcome in outcomes.items():
+        if isinstance(outcome, TopicImage) or outcome.code is ErrorCode.TOPIC_ALREADY_EXISTS:
+            codes[name] = ErrorCode.NONE
+        else:
+            codes[name] = outcome.code
+    return codes
+
+
+async def ensure_internal_topic(broker: BrokerViews, name: TopicName) -> None:
+    """Create an internal topic unless it is there."""
+    if name not in broker.image.topics:
+        outcome = (await _create(broker, [internal_topic(broker.config, name)]))[name]
+        if isinstance(outcome, ApiError) and outcome.code is not ErrorCode.TOPIC_ALREADY_EXISTS:
+            raise outcome
+
+
+async def create_missing(broker: BrokerViews, topics: Sequence[NewTopic]) -> None:
+    """Create what was asked for at the start, unless it is there.
+
+    Raises:
+        ApiError: one of them cannot be created.
+    """
+    missing = [topic for topic in topics if topic.name not in broker.image.topics]
+    for outcome in (await _create(broker, missing)).values():
+        if isinstance(outcome, ApiError):
+            raise outcome
+
+
+async def delete_topics(context: Context, request: DeleteTopicsRequest) -> DeleteTopicsResponse:
+    if context.api_version >= 6:
+        asked = request.topics
+    else:
+        asked = [DeleteTopicState(name=name) for name in request.topic_names]
+    if not context.broker.config.delete_topic_enable:
+        if context.api_version < 3:
+            raise ApiError(ErrorCode.INVALID_REQUEST, "Topic deletion is disabled.")
+        raise ApiError(ErrorCode.TOPIC_DELETION_DISABLED, "Topic deletion is disabled.")
+
+    def decide(image: Image) -> tuple[Writes, Any]:
+        results, found = _check_deletions(image, asked)
+        return controller.delete_topics(image, [t.topic_id for t in found]), results
+
+    results: list[DeletableTopicResult] = await context.broker.control.change(decide)
+    return DeleteTopicsResponse(responses=results)
+
+
+def _check_deletions(
+    image: Image, asked: list[DeleteTopicState]
+) -> tuple[list[DeletableTopicResult], list[TopicImage]]:
+    results: list[DeletableTopicResult] = []
+    found: dict[TopicName, TopicImage] = {}
+    names = Counter(topic.name for topic in asked if topic.name is not None)
+    ids = Counter(topic.topic_id for topic in asked if topic.topic_id != ZERO_UUID)
+    for state in asked:
+        result = DeletableTopicResult(name=state.name, topic_id=state.topic_id)
+        results.append(result)
+        by_id = state.topic_id != ZERO_UUID
+        topic = image.topic_by_id(state.topic_id) if by_id else image.topics.get(state.name or "")
+        problem: tuple[ErrorCode, str | None] | None = None
+        if by_id and state.name is not None:
+            problem = ErrorCode.INVALID_REQUEST, "You may not specify both topic name and topic id."
+        elif not by_id and state.name is None:
+            problem = ErrorCode.INVALID_REQUEST, "Neither topic name nor id were specified."
+        elif by_id and ids[state.topic_id] > 1:
+            problem = ErrorCode.INVALID_REQUEST, "Duplicate topic id."
+        elif state.name is not None and names[state.name] > 1:
+            problem = ErrorCode.INVALID_REQUEST, "Duplicate topic name."
+        elif topic is None and by_id:
+            problem = ErrorCode.UNKNOWN_TOPIC_ID, "This server does not host this topic ID."
+        elif topic is None:
+            problem = (
+                ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
+                "This server does not host this topic-partition.",
+            )
+        elif topic.name in found:
+            problem = (
+                ErrorCode.INVALID_REQUEST,
+                "The provided topic name maps to an ID that was already supplied.",
+            )
+        if problem is not None:
+            result.error_code, result.error_message = problem
+            continue
+        assert topic is not None
+        found[topic.name] = topic
+        result.name, result.topic_id = topic.name, topic.topic_id
+    return results, list(found.values())
+
+
+async def create_partitions(
+    context: Context, request: CreatePartitionsRequest
+) -> CreatePartitionsResponse:
+    counts = Counter(topic.name for topic in request.topics)
+    wanted = {topic.name: topic for topic in request.topics}
+
+    def decide(image: Image) -> tuple[Writes, Any]:
+        return _decide_partitions(image, wanted, counts, validate_only=request.validate_only)
+
+    results = await context.broker.control.change(decide)
+    return CreatePartitionsResponse(results=results)
+
+
+def _decide_partitions(
+    image: Image,
+    wanted: Mapping[TopicName, CreatePartitionsTopic],
+    counts: Mapping[TopicName, int],
+    *,
+    validate_only: bool,
+) -> tuple[Writes, list[CreatePartitionsTopicResult]]:
+    puts: list[tuple[str, bytes]] = []
+    results = []
+    for name, topic in wanted.items():
+        result = CreatePartitionsTopicResult(name=name)
+        results.append(result)
+        assignments = (
+            None
+            if topic.assignments is None
+            else [tuple(row.broker_ids) for row in topic.assignments]
+        )
+        try:
+            if counts[name] > 1:
+                raise ApiError(ErrorCode.INVALID_REQUEST, "Duplicate topic name.")
+            writes = controller.create_partitions(image, name, topic.count, assignments)
+        except ApiError as error:
+            result.error_code, result.error_message = error.code, error.message
+            continue
+        if not validate_only:
+            puts += writes.puts
+    return Writes(tuple(puts)), results

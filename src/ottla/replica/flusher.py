@@ -1,0 +1,58 @@
+"""Group commit: one sync covers every append that waits on the file.
+
+A partition asks for a flush; while its log is being synced, further askers wait
+for the next round, which covers them all. Logs are synced in parallel, in the
+workers' own lane, so that cold reads and upkeep never stand before an
+acknowledgement.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+from ottla.model.errors import ApiError, StorageError
+from ottla.model.workers import Lane, Later, Workers
+from ottla.replica.partition import Partition
+from ottla.storage.flush import FlushJob
+
+
+class Flusher:
+    def __init__(
+        self, workers: Workers, failed: Callable[[Partition, BaseException], None]
+    ) -> None:
+        """`failed` hears of a partition whose sync failed: its directory is offline."""
+        self._workers = workers
+        self._failed = failed
+        self._running: dict[Partition, None] = {}
+        self._again: dict[Partition, None] = {}
+
+    def request(self, partition: Partition) -> None:
+        """Flush everything appended up to now, soon."""
+        if partition in self._running:
+            self._again[partition] = None
+            return
+        try:
+            job = partition.log.flush_job()
+        except (ApiError, StorageError) as error:
+            self._failed(partition, error)
+            return
+        if job is None:
+            partition.advance_high_watermark(0)
+            return
+        self._running[partition] = None
+        later = self._workers.submit(Lane.FSYNC, job.run)
+        later.add_done_callback(partial(self._done, partition, job))
+
+    def _done(self, partition: Partition, job: FlushJob, later: Later[None]) -> None:
+        del self._running[partition]
+        again = partition in self._again
+        self._again.pop(partition, None)
+        try:
+            later.result()
+        except (OSError, StorageError) as error:
+            partition.log.flush_failed(job, error)
+            self._failed(partition, error)
+            return
+        partition.log.flushed(job)
+        partition.advance_high_watermark(0)
+        if again:
+            self.request(partition)

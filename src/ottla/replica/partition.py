@@ -1,0 +1,213 @@
+"""One partition as this broker plays it: leadership, appends, the high watermark, who waits for it.
+
+The partition owns its `Log` and is its only caller on the write path:
+`handlers/produce.py` validates, `Partition.append` checks leadership and epoch,
+`Log.append` gives offsets and writes.
+
+What always holds:
+
+* log start <= high watermark <= log end, and the high watermark goes back only
+  with a truncation.
+* Where acknowledgement means flushed (`flush.messages=1`), only flushed records
+  are below the high watermark.
+* A wait carries the leader epoch it began in: when epoch or role change, every
+  wait is answered NOT_LEADER_OR_FOLLOWER before the new role does anything.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from ottla.model.errors import ApiError, ErrorCode
+from ottla.model.ids import (
+    NO_LEADER_EPOCH,
+    LeaderEpoch,
+    Offset,
+    PartitionId,
+    TopicName,
+    TopicPartition,
+    Uuid,
+)
+from ottla.model.isolation import IsolationLevel
+from ottla.record.batch import BatchHeader
+from ottla.record.checksum import Buffer
+from ottla.record.validate import ProducedBatch, ProduceRules
+from ottla.replica.waiting import Committed, OffsetWaits
+from ottla.storage.log import AppendResult, Log
+
+DURABLE = 1
+"""`flush.messages` at which an acknowledgement means that the record was flushed."""
+
+
+NEVER_MS = 2**63 - 1
+
+
+class Watcher(Protocol):
+    """Somebody who wants to know when a partition has more to read."""
+
+    def advanced(self, partition: "Partition", size: int) -> None:
+        """The readable end moved; `size` bytes were appended since (0: not known)."""
+
+    def changed(self, partition: "Partition") -> None:
+        """Leadership or existence changed: look again."""
+
+
+class Partition:
+    """A replica of one partition on this broker."""
+
+    __slots__ = (
+        "_unflushed_since_ms",
+        "_waits",
+        "high_watermark",
+        "is_leader",
+        "leader_epoch",
+        "log",
+        "name",
+        "partition",
+        "request_flush",
+        "rules",
+        "topic",
+        "topic_id",
+        "watchers",
+    )
+
+    def __init__(
+        self,
+        topic: TopicName,
+        partition: PartitionId,
+        topic_id: Uuid,
+        log: Log,
+        *,
+        rules: ProduceRules,
+        request_flush: Callable[["Partition"], None],
+    ) -> None:
+        self.topic = topic
+        self.partition = partition
+        self.name = TopicPartition(topic, partition)
+        self.topic_id = topic_id
+        self.log = log
+        self.rules = rules
+        self.request_flush = request_flush
+        self.leader_epoch: LeaderEpoch = NO_LEADER_EPOCH
+        self.is_leader = False
+        self.high_watermark: Offset = log.high_watermark
+        self.watchers: dict[Watcher, None] = {}
+        self._waits = OffsetWaits()
+        self._unflushed_since_ms: int | None = None
+
+    def __repr__(self) -> str:
+        return f"Partition({self.topic}-{self.partition}, epoch {self.leader_epoch})"
+
+    # Role
+
+    def become_leader(self, leader_epoch: LeaderEpoch) -> None:
+        """Lead from now on, in an epoch assigned by the controller."""
+        if self.is_leader and leader_epoch == self.leader_epoch:
+            return
+        assert leader_epoch >= self.leader_epoch, (self, leader_epoch)
+        self._fail_waits()
+        self.leader_epoch = leader_epoch
+        self.is_leader = True
+        self.advance_high_watermark(0)
+        for watcher in list(self.watchers):
+            watcher.changed(self)
+
+    def resign(self) -> None:
+        """Lead no longer: the partition moved, was deleted, or its directory failed."""
+        self.is_leader = False
+        self._fail_waits()
+        for watcher in list(self.watchers):
+            watcher.changed(self)
+
+    def _fail_waits(self) -> None:
+        self._waits.fail(ApiError(ErrorCode.NOT_LEADER_OR_FOLLOWER))
+
+    def check_leader(self, current_leader_epoch: LeaderEpoch) -> ErrorCode | None:
+        """Compare what a client believes about the leader with the truth (KIP-320)."""
+        if not self.is_leader:
+            return ErrorCode.NOT_LEADER_OR_FOLLOWER
+        if current_leader_epoch != NO_LEADER_EPOCH and current_leader_epoch != self.leader_epoch:
+            if current_leader_epoch < self.leader_epoch:
+                return ErrorCode.FENCED_LEADER_EPOCH
+            return ErrorCode.UNKNOWN_LEADER_EPOCH
+        return None
+
+    # Writing
+
+    def append(
+        self, batch: Buffer, produced: BatchHeader | ProducedBatch, now_ms: int
+    ) -> AppendResult:
+        """Append one validated batch as leader; offset and epoch are stamped into `batch`.
+
+        Raises:
+            ApiError: not the leader, or what `Log.append` refuses.
+            StorageError: the log directory is offline now.
+        """
+        if not self.is_leader:
+            raise ApiError(ErrorCode.NOT_LEADER_OR_FOLLOWER)
+        log = self.log
+        result = log.append(batch, produced, self.leader_epoch, now_ms)
+        config = log.config
+        if config.flush_messages == DURABLE:
+            self.request_flush(self)
+        else:
+            self.advance_high_watermark(len(batch))
+            if log.log_end_offset - log.flushed_end_offset >= config.flush_messages:
+                self.request_flush(self)
+        return result
+
+    def advance_high_watermark(self, size: int) -> None:
+        """Move the high watermark to what is committed now, and tell who waits.
+
+        `size` is how many bytes were appended, for those who wait for an amount.
+        """
+        log = self.log
+        if log.config.flush_messages == DURABLE:
+            committed = log.flushed_end_offset
+        else:
+            committed = log.log_end_offset
+        if committed > self.high_watermark:
+            self.high_watermark = committed
+            log.high_watermark = committed
+            if self._waits:
+                self._waits.committed(committed)
+        if self.watchers:
+            for watcher in list(self.watchers):
+                watcher.advanced(self, size)
+
+    def flush_is_due(self, now_ms: int) -> bool:
+        """Whether `flush.ms` has passed over records that are not flushed."""
+        log = self.log
+        if log.config.flush_ms >= NEVER_MS or log.flushed_end_offset >= log.log_end_offset:
+            self._unflushed_since_ms = None
+            return False
+        if self._unflushed_since_ms is None:
+            self._unflushed_since_ms = now_ms
+        return now_ms - self._unflushed_since_ms >= log.config.flush_ms
+
+    def when_committed(self, end_offset: Offset, callback: Committed) -> None:
+        """Call back once everything below `end_offset` is committed; perhaps at once."""
+        if end_offset <= self.high_watermark:
+            callback(None)
+        elif not self.is_leader:
+            callback(ApiError(ErrorCode.NOT_LEADER_OR_FOLLOWER))
+        else:
+            self._waits.add(end_offset, callback)
+
+    # Reading
+
+    def readable_end(self, isolation: IsolationLevel) -> Offset:
+        """The offset below which a client of this isolation may read."""
+        if isolation is IsolationLevel.READ_COMMITTED:
+            return min(self.log.last_stable_offset, self.high_watermark)
+        return self.high_watermark
+
+    def end_of_epoch(self, leader_epoch: LeaderEpoch) -> tuple[LeaderEpoch, Offset]:
+        """The largest epoch not above `leader_epoch`, and the offset at which it ended (KIP-279).
+
+        (-1, -1) where the log knows no such epoch.
+        """
+        if leader_epoch == NO_LEADER_EPOCH or leader_epoch > self.leader_epoch:
+            return NO_LEADER_EPOCH, -1
+        if leader_epoch == self.leader_epoch:
+            return leader_epoch, self.log.log_end_offset
+        return self.log.leader_epochs.end_offset_for(leader_epoch, self.log.log_end_offset)
