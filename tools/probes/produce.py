@@ -145,7 +145,7 @@ def ask(broker: Broker, topic: str, shape: Shape, now_ms: int) -> dict[str, Any]
         # Mostly it kept what was sent but for its own two fields: then say only that.
         same = len(kept) <= len(sent) and kept[16:] == sent[16 : len(kept)]
         outcome["stored"] = "as sent" if same else kept.hex()
-        outcome["stored_size"] = len(kept)
+        outcome["bytes_left_out"] = len(sent) - len(kept) if same else 0
     return outcome
 
 

@@ -39,9 +39,9 @@ _XERIAL_AGAIN = int.from_bytes(XERIAL_MAGIC[:4], "big", signed=True)
 """Where a block's size stands, the first half of another header (streams put end to end)."""
 
 _LZ4_MAGIC = 0x184D2204
-_LZ4_HEADER = bytes.fromhex("04224d18604082")
-"""Version 1, independent blocks of at most 64 KiB, no checksums."""
-_LZ4_BLOCK_SIZE = 64 * 1024
+_LZ4_DEFAULT_LEVEL = 9
+"""Kafka's default, by which it means the fast compressor, not the ninth level."""
+_LZ4_FAST = 1
 _LZ4_BLOCK_SIZES = {4: 1 << 16, 5: 1 << 18, 6: 1 << 20, 7: 1 << 22}
 _LZ4_INDEPENDENT = 0x20
 _LZ4_DICTIONARY = 0x01
@@ -100,10 +100,7 @@ def decompress(
 
 
 def compress(kind: CompressionType, data: Buffer, level: int | None = None) -> bytes:
-    """Return `data` compressed; `level` as in Kafka's compression.*.level, None its default.
-
-    The LZ4 library at hand has one level, so that codec ignores it.
-    """
+    """Return `data` compressed; `level` as in Kafka's compression.*.level, None its default."""
     match kind:
         case CompressionType.GZIP:
             wanted = _GZIP_DEFAULT_LEVEL if level is None or level < 0 else level
@@ -114,7 +111,7 @@ def compress(kind: CompressionType, data: Buffer, level: int | None = None) -> b
         case CompressionType.SNAPPY:
             return _compress_snappy(data)
         case CompressionType.LZ4:
-            return _compress_lz4(data)
+            return _compress_lz4(data, level)
     return bytes(data)
 
 
@@ -148,6 +145,7 @@ def _expand(
             if ceiling == limit:
                 raise _too_large(limit)
             raise _corrupt(f"{name} block expands to more than it can")
+        del out  # before the next, so that there is never more than one
         size = min(size * _GROWTH, ceiling)
 
 
@@ -243,21 +241,12 @@ def _snappy_size(block: memoryview) -> int:
     return size
 
 
-def _compress_lz4(data: Buffer) -> bytes:
-    """Return one frame as Kafka's Java reader takes it, which wants independent blocks."""
-    view = memoryview(data)
-    parts = [_LZ4_HEADER]
-    for start in range(0, len(view), _LZ4_BLOCK_SIZE):
-        plain = view[start : start + _LZ4_BLOCK_SIZE]
-        block = bytes(cramjam.lz4.compress_block(plain, store_size=False))
-        if len(block) < len(plain):
-            parts.append(_UINT32_LE.pack(len(block)))
-            parts.append(block)
-        else:
-            parts.append(_UINT32_LE.pack(len(plain) | _LZ4_STORED))
-            parts.append(bytes(plain))
-    parts.append(bytes(4))
-    return b"".join(parts)
+def _compress_lz4(data: Buffer, level: int | None) -> bytes:
+    """Return one frame with independent blocks, the only ones that Kafka's Java reader takes."""
+    wanted = _LZ4_FAST if level is None or level == _LZ4_DEFAULT_LEVEL else level
+    compressor = cramjam.lz4.Compressor(level=wanted, content_checksum=False, block_linked=False)
+    compressor.compress(bytes(data))
+    return bytes(compressor.finish())
 
 
 def _lz4_bound(data: Buffer, limit: int, portable: bool) -> int:

@@ -33,7 +33,7 @@ from ottla.record.batch import (
 )
 from ottla.record.checksum import Buffer
 from ottla.record.compression import DEFAULT_LIMIT, decompress
-from ottla.record.varint import append_varint, read_varint, read_varlong
+from ottla.record.varint import append_varint, read_varint, read_varlong, wrap_int64
 
 RecordHeader = tuple[str, bytes | None]
 
@@ -236,7 +236,9 @@ def decode_records(records: Buffer, header: BatchHeader) -> Iterator[Record]:
             raise ApiError(
                 ErrorCode.INVALID_RECORD, f"Record {index} of its batch does not fit its length"
             )
-        timestamp = base_timestamp + timestamp_delta if append_time is None else append_time
+        timestamp = append_time
+        if timestamp is None:
+            timestamp = wrap_int64(base_timestamp + timestamp_delta)
         yield Record(base_offset + offset_delta, timestamp, key, value, headers)
         position = end
 
@@ -277,7 +279,7 @@ def append_record(
 ) -> None:
     """Append one record in its uncompressed form."""
     body = bytearray(1)
-    append_varint(body, timestamp_delta)
+    append_varint(body, wrap_int64(timestamp_delta))
     append_varint(body, offset_delta)
     _append_bytes(body, key)
     _append_bytes(body, value)

@@ -43,6 +43,7 @@ from ottla.record.builder import assemble_batch, build_batch
 from ottla.record.checksum import Buffer, crc32c
 from ottla.record.compression import DEFAULT_LIMIT, decompress
 from ottla.record.records import decode_records, fields_of, walk, walk_closely
+from ottla.record.varint import wrap_int64
 
 UNLIMITED_MS = 2**63 - 1
 FIRST_VERSION_WITH_ZSTD = 7
@@ -343,8 +344,8 @@ def _check_each(
     """
     appended = header.attributes & LOG_APPEND_TIME_FLAG != 0
     create_time = rules.timestamp_type is TimestampType.CREATE_TIME
-    earliest = _wrapped(now_ms - rules.timestamp_before_max_ms)
-    latest = _wrapped(now_ms + rules.timestamp_after_max_ms)
+    earliest = wrap_int64(now_ms - rules.timestamp_before_max_ms)
+    latest = wrap_int64(now_ms + rules.timestamp_after_max_ms)
     errors = []
     untimely = False
     dense = True
@@ -354,7 +355,7 @@ def _check_each(
         dense = dense and offset_delta == index
         timestamp = header.max_timestamp
         if not appended:
-            timestamp = _wrapped(header.base_timestamp + timestamp_delta)
+            timestamp = wrap_int64(header.base_timestamp + timestamp_delta)
         max_timestamp = max(max_timestamp, timestamp)
         if rules.compacted and not has_key:
             errors.append(RecordError(index, _no_key(partition)))
@@ -452,11 +453,6 @@ def _with_times(records: Buffer, header: BatchHeader, max_timestamp: int) -> byt
     _INT64.pack_into(batch, MAX_TIMESTAMP_POSITION, max_timestamp)
     set_crc(batch)
     return batch
-
-
-def _wrapped(value: int) -> int:
-    """The 64-bit integer that `value` is after an overflow."""
-    return (value + 2**63 & 2**64 - 1) - 2**63
 
 
 def _no_key(partition: TopicPartition) -> str:

@@ -11,6 +11,13 @@ MAX_VARINT_SIZE = 5
 MAX_VARLONG_SIZE = 10
 
 
+def wrap_int64(value: int) -> int:
+    """The 64-bit integer that is left of `value` after an overflow, as Kafka computes timestamps."""
+    if -(2**63) <= value < 2**63:
+        return value
+    return (value + 2**63 & 2**64 - 1) - 2**63
+
+
 def append_varint(out: bytearray, value: int) -> None:
     """Append a 32- or 64-bit integer; the bytes are the same where both fit."""
     value = (value << 1) ^ (value >> 63)

@@ -7,9 +7,11 @@ from ottla.record.records import (
     Record,
     append_record,
     decode_records,
+    fields_of,
     read_records,
     records_of,
     walk,
+    walk_closely,
 )
 from ottla.record.varint import append_varint
 
@@ -115,3 +117,32 @@ def test_a_header_key_that_is_not_utf8_is_still_read() -> None:
     batch = bytearray(build_batch([Record(headers=(("key", b""),))]))
     batch[batch.index(b"key")] = 0xFF
     assert next(read_records(batch)).headers == (("\ufffdey", b""),)
+
+
+def test_the_close_walk_follows_offset_deltas_of_any_width() -> None:
+    records = bytearray()
+    for index in range(20_000):
+        append_record(records, index, index % 3 * 1_000_000, None if index % 7 else b"k", b"")
+    dense, without_key = walk_closely(records, 20_000)
+    assert dense
+    assert without_key == [index for index in range(20_000) if index % 7]
+
+
+@pytest.mark.parametrize("deltas", [(0, 0), (1, 0), (0, 2), (0, -1), (0, 64), (0, 8192)])
+def test_the_close_walk_tells_a_gap(deltas: tuple[int, int]) -> None:
+    records = bytearray()
+    for delta in deltas:
+        append_record(records, delta, 0, b"k", b"")
+    assert walk_closely(records, 2) == (False, [])
+
+
+def test_the_close_walk_reads_a_long_run_of_continuation_bytes_once() -> None:
+    with pytest.raises(ApiError):
+        walk_closely(b"\xa0\x01\x00" + b"\x80" * 79, 1)
+
+
+def test_fields_are_timestamp_delta_offset_delta_and_whether_there_is_a_key() -> None:
+    records = bytearray()
+    append_record(records, 0, -5_000_000_000, b"", None)
+    append_record(records, 70_000, 9, None, bytes(10_000))
+    assert list(fields_of(records, 2)) == [(-5_000_000_000, 0, True), (9, 70_000, False)]
