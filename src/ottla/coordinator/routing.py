@@ -16,7 +16,8 @@ def java_hash(text: str) -> int:
 def partition_for(key: str, partition_count: int) -> int:
     """The partition that holds group or transactional id `key`.
 
-    The sign bit is cleared, not negated (`Utils.abs`), so the smallest
-    integer has a partition too.
+    By the absolute value of its hash; the smallest integer, which has none,
+    counts as 0 (`Utils.abs`).
     """
-    return (java_hash(key) & 0x7FFFFFFF) % partition_count
+    number = java_hash(key)
+    return 0 if number == -(1 << 31) else abs(number) % partition_count
