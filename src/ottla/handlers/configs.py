@@ -20,7 +20,6 @@ from ottla.config.describe import (
     describe_group,
     describe_topic,
 )
-from ottla.config.key import ConfigType
 from ottla.config.loggers import Loggers, change_log_levels, check_log_levels
 from ottla.config.resolve import ConfigSource
 from ottla.metadata.changes import config_key, config_name
@@ -181,6 +180,8 @@ def _stored(image: Image, resource: DescribeConfigsResource) -> Mapping[str, str
 
 
 def _logger(name: str, level: str) -> Entry:
+    from ottla.config.key import ConfigType
+
     source = ConfigSource.DYNAMIC_BROKER_LOGGER
     return Entry(name, level, source, False, False, ConfigType.UNKNOWN, "", ())
 

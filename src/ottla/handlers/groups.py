@@ -46,8 +46,8 @@ async def join_group(context: Context, request: JoinGroupRequest) -> JoinGroupRe
         response = await context.broker.groups.join_group(request, caller_of(context))
     else:
         response = JoinGroupResponse(error_code=DENIED)
-    if context.api_version < 7 and response.protocol_name is None:
-        response.protocol_name = ""
+    # No protocol is written "" before version 7, null from then on.
+    response.protocol_name = response.protocol_name or ("" if context.api_version < 7 else None)
     return response
 
 
