@@ -314,7 +314,13 @@ class CoordinatorRuntime(Generic[S]):
     def _carry_out(self, incarnation: _Incarnation[S], outcome: Outcome[Any]) -> None:
         if outcome.records:
             try:
-                self._append(incarnation, outcome.records)
+                batch = self._encode(incarnation.shard, outcome.records)
+            except Exception:
+                log.exception("%s-%d: not to be written down", self.name, incarnation.partition)
+                self._refuse(incarnation, outcome, ApiError(ErrorCode.UNKNOWN_SERVER_ERROR))
+                return
+            try:
+                end = incarnation.port.append(batch)
             except ApiError as error:
                 self._refuse(incarnation, outcome, error)
                 return
@@ -328,21 +334,22 @@ class CoordinatorRuntime(Generic[S]):
                     _fail(waiter, ApiError(ErrorCode.NOT_COORDINATOR))
                 self._reload(incarnation)
                 return
+            self._apply(incarnation, outcome.records, end)
         if outcome.answers:
             self._answer_when_committed(incarnation, outcome.answers)
 
-    def _append(self, incarnation: _Incarnation[S], records: list[Any]) -> None:
-        """Append as one batch, then apply each record at its offset."""
-        shard = incarnation.shard
+    def _encode(self, shard: S, records: list[Any]) -> bytes:
+        """The records as one batch, so that all of them are written or none."""
         now_ms = self._clock.now_ms()
         encoded = [shard.encode(record) for record in records]
-        batch = build_batch(
+        return build_batch(
             [Record(timestamp=now_ms, key=key, value=value) for key, value in encoded]
         )
-        end = incarnation.port.append(batch)
+
+    def _apply(self, incarnation: _Incarnation[S], records: list[Any], end: Offset) -> None:
         offset = end - len(records)
         for record in records:
-            shard.apply(record, offset, NO_PRODUCER_ID)
+            incarnation.shard.apply(record, offset, NO_PRODUCER_ID)
             offset += 1
         incarnation.applied_end = end
 
