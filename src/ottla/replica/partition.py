@@ -108,6 +108,9 @@ class Partition:
         self.leader_epoch = leader_epoch
         self.is_leader = True
         self.advance_high_watermark(0)
+        log = self.log
+        if log.config.flush_messages == DURABLE and log.flushed_end_offset < log.log_end_offset:
+            self.request_flush(self)  # what recovery found counts once it is on disk
         for watcher in list(self.watchers):
             watcher.changed(self)
 
