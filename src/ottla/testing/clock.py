@@ -30,11 +30,15 @@ class ManualTimer:
 class ManualClock:
     """Stands still until `advance`; then fires what falls due, in order, each at its own time.
 
-    A timer set for now or earlier fires at the next `advance`, even by 0.
+    A timer set for now or earlier fires at the next `advance`, even by 0, or, on a
+    loop, in its next turn.
     """
 
-    def __init__(self, now_ms: int = START_MS) -> None:
+    def __init__(
+        self, now_ms: int = START_MS, loop: asyncio.AbstractEventLoop | None = None
+    ) -> None:
         self._now_ms = now_ms
+        self._loop = loop
         self._timers: list[tuple[int, int, ManualTimer]] = []
         self._sequence = count()
 
@@ -44,6 +48,8 @@ class ManualClock:
     def call_at(self, when_ms: int, callback: Callable[[], None], /) -> ManualTimer:
         timer = ManualTimer(when_ms, callback)
         heapq.heappush(self._timers, (when_ms, next(self._sequence), timer))
+        if self._loop is not None and when_ms <= self._now_ms:
+            self._loop.call_soon(self.advance, 0)
         return timer
 
     def advance(self, by_ms: int) -> None:

@@ -36,6 +36,20 @@ def test_a_timer_set_while_another_fires_also_fires() -> None:
     assert clock.next_deadline_ms() == 40
 
 
+def test_on_a_loop_what_is_due_at_once_fires_in_the_next_turn() -> None:
+    async def main() -> list[str]:
+        clock = ManualClock(loop=asyncio.get_running_loop())
+        fired: list[str] = []
+        clock.call_at(clock.now_ms(), lambda: fired.append("now"))
+        clock.call_at(clock.now_ms() + 1, lambda: fired.append("later"))
+        assert not fired
+        await asyncio.sleep(0)
+        return fired
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        assert runner.run(main()) == ["now"]
+
+
 def test_a_cancelled_timer_does_not_fire() -> None:
     clock = ManualClock(0)
     fired: list[str] = []
