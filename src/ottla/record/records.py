@@ -136,13 +136,39 @@ def fields_of(records: Buffer, count: int, position: int = 0) -> Iterator[tuple[
     Raises:
         ApiError: INVALID_RECORD as in `walk_closely`, perhaps only after the last record.
     """
+    one_byte = _ONE_BYTE
+    first_of_two = _FIRST_OF_TWO
     try:
         for _ in repeat(None, count):
-            start = read_varint(records, position)[1]
-            position = _following(records, position)
-            timestamp_delta, field = read_varlong(records, start + 1)
-            offset_delta, field = read_varint(records, field)
-            has_key = read_varint(records, field)[0] >= 0
+            first = records[position]
+            if first < 0x80:
+                field = position + 2
+                position += one_byte[first]
+            elif records[position + 1] < 0x80:
+                field = position + 3
+                position += first_of_two[first] + (records[position + 1] << 6)
+            else:
+                field = read_varint(records, position)[1] + 1
+                position = _following(records, position)
+            first = records[field]
+            if first < 0x80:
+                timestamp_delta = (first >> 1) ^ -(first & 1)
+                field += 1
+            elif records[field + 1] < 0x80:
+                timestamp_delta = ((first & 0x7F) >> 1 | records[field + 1] << 6) ^ -(first & 1)
+                field += 2
+            else:
+                timestamp_delta, field = read_varlong(records, field)
+            first = records[field]
+            if first < 0x80:
+                offset_delta = (first >> 1) ^ -(first & 1)
+                field += 1
+            elif records[field + 1] < 0x80:
+                offset_delta = ((first & 0x7F) >> 1 | records[field + 1] << 6) ^ -(first & 1)
+                field += 2
+            else:
+                offset_delta, field = read_varint(records, field)
+            has_key = not records[field] & 1 or read_varint(records, field)[0] >= 0
             yield timestamp_delta, offset_delta, has_key
     except IndexError:
         position = _NEVER

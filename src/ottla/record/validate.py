@@ -101,6 +101,10 @@ class ProducedBatch(NamedTuple):
         return self.attributes & TRANSACTIONAL_FLAG != 0
 
 
+_produced = tuple.__new__
+"""What ProducedBatch() calls in the end: a tenth of the time of a small batch's validation."""
+
+
 class RecordError(NamedTuple):
     """Why one record of the batch was refused."""
 
@@ -219,15 +223,18 @@ def validate_produced(
         raise
     except ApiError as error:
         raise _as_kafka_says(error) from None
-    return ProducedBatch(
-        records,
-        attributes,
-        count,
-        base_timestamp,
-        max_timestamp,
-        producer_id,
-        producer_epoch,
-        base_sequence,
+    return _produced(
+        ProducedBatch,
+        (
+            records,
+            attributes,
+            count,
+            base_timestamp,
+            max_timestamp,
+            producer_id,
+            producer_epoch,
+            base_sequence,
+        ),
     )
 
 
@@ -344,28 +351,33 @@ def _check_each(
     """
     appended = header.attributes & LOG_APPEND_TIME_FLAG != 0
     create_time = rules.timestamp_type is TimestampType.CREATE_TIME
-    earliest = wrap_int64(now_ms - rules.timestamp_before_max_ms)
-    latest = wrap_int64(now_ms + rules.timestamp_after_max_ms)
+    earliest = now_ms - rules.timestamp_before_max_ms
+    latest = now_ms + rules.timestamp_after_max_ms
+    within = f"[{wrap_int64(earliest)}, {wrap_int64(latest)}]"
+    compacted = rules.compacted
+    base_timestamp = header.base_timestamp
     errors = []
     untimely = False
     dense = True
     max_timestamp = NO_TIMESTAMP
     fields = fields_of(plain, header.records_count)
     for index, (timestamp_delta, offset_delta, has_key) in enumerate(fields):
-        dense = dense and offset_delta == index
-        timestamp = header.max_timestamp
-        if not appended:
-            timestamp = wrap_int64(header.base_timestamp + timestamp_delta)
-        max_timestamp = max(max_timestamp, timestamp)
-        if rules.compacted and not has_key:
+        if offset_delta != index:
+            dense = False
+        if appended:
+            timestamp = header.max_timestamp
+        else:
+            timestamp = wrap_int64(base_timestamp + timestamp_delta)
+        if timestamp > max_timestamp:
+            max_timestamp = timestamp
+        if compacted and not has_key:
             errors.append(RecordError(index, _no_key(partition)))
         elif create_time and timestamp != NO_TIMESTAMP:
-            age = now_ms - timestamp
-            if age > rules.timestamp_before_max_ms or -age > rules.timestamp_after_max_ms:
+            if not earliest <= timestamp <= latest:
                 untimely = True
                 message = (
                     f"Timestamp {timestamp} of message with offset {offset_delta} is out of "
-                    f"range. The timestamp should be within [{earliest}, {latest}]"
+                    f"range. The timestamp should be within {within}"
                 )
                 errors.append(RecordError(index, message))
         elif appended:
