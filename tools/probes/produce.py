@@ -162,6 +162,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=0, help="of a Kafka that runs already")
     parser.add_argument("--only", default="", help="only shapes with this in their name; printed")
+    parser.add_argument("--output", type=Path, default=GOLDEN, help="where the outcomes go")
     arguments = parser.parse_args()
     now_ms = int(time.time() * 1000)
     outcomes: dict[str, Any] = {}
@@ -183,8 +184,8 @@ def main() -> None:
                 print(name, outcomes[name])
     if not arguments.only:
         lines = ",\n".join(f"{json.dumps(n)}: {json.dumps(o)}" for n, o in outcomes.items())
-        GOLDEN.write_text(f'{{"now_ms": {now_ms}, "outcomes": {{\n{lines}\n}}}}\n')
-        print(f"{len(outcomes)} outcomes written to {GOLDEN}")
+        arguments.output.write_text(f'{{"now_ms": {now_ms}, "outcomes": {{\n{lines}\n}}}}\n')
+        print(f"{len(outcomes)} outcomes written to {arguments.output}")
 
 
 if __name__ == "__main__":
