@@ -16,7 +16,7 @@ from ottla.handlers.api_versions import unsupported_version
 from ottla.handlers.context import BrokerViews, Client, Context, Reply
 from ottla.handlers.registry import Handler, handler
 from ottla.model.errors import ApiError, ErrorCode, ProtocolError, StorageError
-from ottla.net.connection import Connection, Outcome
+from ottla.net.connection import Connection, Outcome, Parts
 from ottla.wire.apis import response_class
 from ottla.wire.codec import decode
 from ottla.wire.message import Message
@@ -85,7 +85,7 @@ class Dispatcher:
             return response.pending
         if iscoroutine(response):
             return self._later(context, request, response)
-        return context.frame(response)
+        return _frame(context, request, response)
 
     @staticmethod
     def _client_id(client: Client, frame: memoryview, end: int) -> str | None:
@@ -133,7 +133,7 @@ class Dispatcher:
         except Exception as error:
             answer = failure(context, request, error)
         if not reply.abandoned:
-            reply.pending.answer(context.frame(answer))
+            reply.pending.answer(_frame(context, request, answer))
 
     async def close(self) -> None:
         """Wait for what is still running."""
@@ -148,6 +148,14 @@ def _skip_tags(frame: memoryview, position: int) -> int:
         raise ProtocolError("the request ends within its header") from None
     position += 1
     return skip_tagged(frame, position, len(frame), count) if count else position
+
+
+def _frame(context: Context, request: Message, response: Message | bytearray) -> Parts:
+    """The answer's bytes; one that its version cannot carry is our mistake, and answered as such."""
+    try:
+        return context.frame(response)
+    except ValueError as error:
+        return context.frame(failure(context, request, error))
 
 
 def failure(context: Context, request: Message, error: Exception) -> Message:

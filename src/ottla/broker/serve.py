@@ -36,8 +36,15 @@ RESERVED_DESCRIPTORS = 256
 log = logging.getLogger("ottla.serve")
 
 
-def run(options: ServeOptions, environment: Mapping[str, str] | None = None) -> int:
-    """Serve until a signal comes; return the exit status."""
+def run(
+    options: ServeOptions,
+    environment: Mapping[str, str] | None = None,
+    prepare: "Callable[[Broker], None] | None" = None,
+) -> int:
+    """Serve until a signal comes; return the exit status.
+
+    `prepare` gets the broker before it starts; tests break it there.
+    """
     if not __debug__:
         print("ottla: python -O is refused: assertions protect your data", file=sys.stderr)
         return USAGE
@@ -50,7 +57,7 @@ def run(options: ServeOptions, environment: Mapping[str, str] | None = None) -> 
         print(f"ottla: {error}", file=sys.stderr)
         return USAGE
     _raise_descriptor_limit()
-    return asyncio.run(_serve(config, topics, cluster_id, memory=options.memory))
+    return asyncio.run(_serve(config, topics, cluster_id, memory=options.memory, prepare=prepare))
 
 
 def _configure(
@@ -160,7 +167,12 @@ def _open_parts(clock: Clock, *, memory: bool) -> tuple[Disk, Callable[[str], St
 
 
 async def _serve(
-    config: BrokerConfig, topics: list[NewTopic], cluster_id: str | None, *, memory: bool
+    config: BrokerConfig,
+    topics: list[NewTopic],
+    cluster_id: str | None,
+    *,
+    memory: bool,
+    prepare: "Callable[[Broker], None] | None",
 ) -> int:
     from ottla.broker.broker import Broker
     from ottla.broker.system import System
@@ -190,6 +202,8 @@ async def _serve(
         topics=topics,
         failed=failed,
     )
+    if prepare is not None:
+        prepare(broker)
     try:
         await broker.start()
     except (OSError, StorageError, LogsError, ApiError) as error:

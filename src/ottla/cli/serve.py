@@ -1,6 +1,7 @@
 """`ottla serve`: what was asked for, checked, and handed to the broker."""
 
 import importlib
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -121,7 +122,10 @@ def serve(
     options = ServeOptions(data, memory, port, listen, topics, config_file, overrides)
 
     def start() -> int:
-        run: Callable[[ServeOptions], int] = importlib.import_module("ottla.broker.serve").run
-        return run(options)
+        run: Callable[..., int] = importlib.import_module("ottla.broker.serve").run
+        broken = os.environ.get("OTTLA_BREAK")
+        if broken is None:
+            return run(options)
+        return run(options, prepare=importlib.import_module("ottla.testing.broken").breaker(broken))
 
     return guarded(start)

@@ -56,7 +56,7 @@ class BrokerViews:
     transport_clock: Clock
     randomness: Randomness
     workers: Workers
-    soon: Callable[[Callable[[], None]], object]
+    soon: Callable[[Callable[[], object]], object]
     """Call back in the next turn of the loop."""
     control: Control
     producer_ids: ProducerIds

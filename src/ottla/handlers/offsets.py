@@ -3,6 +3,7 @@
 from ottla.handlers.context import Context
 from ottla.handlers.resolve import leader_of, topic_by_name
 from ottla.model.errors import ApiError, ErrorCode, StorageError
+from ottla.model.ids import NO_LEADER_EPOCH
 from ottla.model.isolation import IsolationLevel, ListOffsetsTimestamp
 from ottla.model.names import INTERNAL_TOPICS
 from ottla.replica.partition import Partition
@@ -28,6 +29,8 @@ from ottla.wire.generated.offset_for_leader_epoch import (
     OffsetForLeaderPartition,
     OffsetForLeaderTopicResult,
 )
+
+FIRST_WITH_EPOCHS = 4
 
 FIRST_VERSION = {
     ListOffsetsTimestamp.MAX_TIMESTAMP: 7,
@@ -88,11 +91,12 @@ def _list(
             raise ApiError(ErrorCode.UNSUPPORTED_VERSION)
     log = replica.log
     limit = replica.readable_end(isolation)
+    epoch = NO_LEADER_EPOCH
     if timestamp == ListOffsetsTimestamp.LATEST:
-        row.offset, row.leader_epoch = limit, replica.leader_epoch
+        row.offset, epoch = limit, replica.leader_epoch
     elif timestamp in (ListOffsetsTimestamp.EARLIEST, ListOffsetsTimestamp.EARLIEST_LOCAL):
         row.offset = log.log_start_offset
-        row.leader_epoch = log.leader_epochs.epoch_of(log.log_start_offset)
+        epoch = log.leader_epochs.epoch_of(log.log_start_offset)
     elif timestamp in (
         ListOffsetsTimestamp.LATEST_TIERED,
         ListOffsetsTimestamp.EARLIEST_PENDING_UPLOAD,
@@ -106,7 +110,9 @@ def _list(
             found = offset_for_timestamp(log, timestamp)
         if found is not None and found.offset < limit:
             row.offset, row.timestamp = found.offset, found.timestamp
-            row.leader_epoch = found.leader_epoch
+            epoch = found.leader_epoch
+    if version >= FIRST_WITH_EPOCHS:
+        row.leader_epoch = epoch
 
 
 async def delete_records(context: Context, request: DeleteRecordsRequest) -> DeleteRecordsResponse:
