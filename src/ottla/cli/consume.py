@@ -12,6 +12,7 @@ import click
 
 from ottla.cli.connect import Failure, brokers_option, run
 from ottla.cli.offset_range import END, Anchor, Bound, OffsetRange, parse_range, resolve
+from ottla.cli.output import echo_bytes
 from ottla.cli.record_format import Shown, compile_format
 from ottla.cli.record_json import record_json
 from ottla.client.cluster_view import ClusterView
@@ -200,7 +201,7 @@ class _Out:
             if self._keep is None or self._keep(record):
                 self._number += 1
                 lines.append(self._write(batch, record, self._number))
-        sys.stdout.buffer.write(b"".join(lines))
+        echo_bytes(b"".join(lines))
         return next_offset
 
     def flush(self) -> None:

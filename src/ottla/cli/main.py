@@ -52,6 +52,13 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, found[2]) for name, found in COMMANDS.items()])
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            _stop_writing()  # whoever read our output has seen enough: that is no failure
+            ctx.exit(0)
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
@@ -83,14 +90,11 @@ def main(arguments: list[str] | None = None) -> Any:
     except click.ClickException as failure:
         failure.show()
         sys.exit(failure.exit_code)
-    except BrokenPipeError:
-        _stop_writing()
-        sys.exit(0)
     sys.exit(status if isinstance(status, int) else 0)
 
 
 def _stop_writing() -> None:
-    """Whoever read our output has gone; the interpreter must not flush to them at exit."""
+    """Let what is still buffered go nowhere, at exit too."""
     import os
 
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -80,6 +80,13 @@ def echo_lines(lines: Iterable[str]) -> None:
         click.echo(line)
 
 
+def echo_bytes(data: bytes) -> None:
+    """All of it, also where Python's standard output is unbuffered and writes what it can."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[sys.stdout.buffer.write(rest) :]
+
+
 def echo_json(value: Any) -> None:
     """Indented for a terminal, one line for a pipe."""
     indent = 2 if sys.stdout.isatty() else None

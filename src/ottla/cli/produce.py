@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from ottla.cli.connect import Failure, brokers_option, run
+from ottla.cli.output import echo_bytes
 from ottla.cli.record_format import Shown, Writer, compile_format
 from ottla.cli.record_input import RecordReader
 from ottla.cli.record_json import InputRecord, looks_like_record, parse_record
@@ -207,7 +208,7 @@ class _Work:
             if self._report is not None and record is not None:
                 placed = record._replace(offset=offset, timestamp=delivery.timestamp)
                 shown = Shown(placed, partition.topic, partition.partition, self._number)
-                sys.stdout.buffer.write(self._report(shown))
+                echo_bytes(self._report(shown))
         if self._report is not None:
             sys.stdout.buffer.flush()
 
