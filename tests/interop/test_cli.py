@@ -369,7 +369,7 @@ def test_offsets(ottla: Command, twenty: str, offsets: str, expected: range) -> 
 @pytest.fixture(scope="module")
 def twenty(broker: Subject) -> str:
     """A topic of twenty records, a millisecond apart from 2026-01-01 on."""
-    create_topic(broker, "twenty")
+    create_topic(broker, "twenty", 1, {"retention.ms": "-1"})  # they are long past
     producer = Producer({"bootstrap.servers": broker.bootstrap})
     for number in range(20):
         producer.produce("twenty", str(number), timestamp=1_767_225_600_000 + number)
