@@ -3,9 +3,8 @@
 With it ten thousand logs are known at once and each is opened on first use.
 The file is ours alone; Kafka ignores it. Text, one log a line:
 
-    0 <nonce> <n>
-    <topic> <partition> <topic id> <log start> <log end> <latest epoch> <bytes>
-        <active base> <active bytes> <oldest timestamp> <high watermark>
+    0 <nonce> <highest producer id> <n>
+    <topic> <partition> <topic id> <the numbers of LogSummary, in order> <high watermark>
 
 It counts only while `.kafka_cleanshutdown` carries the same nonce as its broker
 epoch: a Kafka that ran on the directory since has left a marker of its own.
@@ -14,7 +13,7 @@ epoch: a Kafka that ran on the directory since has left a marker of its own.
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from ottla.model.ids import Offset, TopicPartition, Uuid, uuid_from_text, uuid_text
+from ottla.model.ids import Offset, ProducerId, TopicPartition, Uuid, uuid_from_text, uuid_text
 from ottla.storage.checkpoints import CheckpointError
 from ottla.storage.log import LogSummary
 
@@ -28,8 +27,10 @@ class StoppedLog(NamedTuple):
     high_watermark: Offset
 
 
-def clean_stop_text(nonce: int, logs: Mapping[TopicPartition, StoppedLog]) -> bytes:
-    lines = [f"{VERSION} {nonce} {len(logs)}"]
+def clean_stop_text(
+    nonce: int, highest_producer_id: ProducerId, logs: Mapping[TopicPartition, StoppedLog]
+) -> bytes:
+    lines = [f"{VERSION} {nonce} {highest_producer_id} {len(logs)}"]
     for (topic, partition), (topic_id, summary, high_watermark) in logs.items():
         numbers = " ".join(map(str, (*summary, high_watermark)))
         lines.append(f"{topic} {partition} {uuid_text(topic_id)} {numbers}")
@@ -37,12 +38,23 @@ def clean_stop_text(nonce: int, logs: Mapping[TopicPartition, StoppedLog]) -> by
     return "\n".join(lines).encode()
 
 
-def parse_clean_stop(data: bytes, nonce: int) -> dict[TopicPartition, StoppedLog]:
-    """Raise CheckpointError unless it is whole and of the stop that `nonce` marks."""
+def parse_clean_stop(
+    data: bytes, nonce: int
+) -> tuple[ProducerId, dict[TopicPartition, StoppedLog]]:
+    """Return the highest producer id, and what each log was like.
+
+    Raises:
+        CheckpointError: it is not whole, or not of the stop that `nonce` marks.
+    """
     head, *lines = data.decode("ascii", "replace").split("\n")
-    if head != f"{VERSION} {nonce} {len(lines) - 1}":
+    try:
+        version, marked, highest, count = head.split(" ")
+        highest_producer_id = int(highest)
+    except ValueError:
+        raise CheckpointError(f"no head: {head[:80]!r}") from None
+    if (version, marked, count) != (VERSION, str(nonce), str(len(lines) - 1)):
         raise CheckpointError("not of the last clean stop")
-    found = {}
+    found: dict[TopicPartition, StoppedLog] = {}
     ids: dict[str, Uuid] = {}
     try:
         for line in lines[:-1]:
@@ -56,4 +68,4 @@ def parse_clean_stop(data: bytes, nonce: int) -> dict[TopicPartition, StoppedLog
             )
     except (ValueError, TypeError) as error:
         raise CheckpointError(f"{line!r}: {error}") from None
-    return found
+    return highest_producer_id, found

@@ -30,7 +30,7 @@ from ottla.record.batch import (
 from ottla.record.control import read_end_txn_marker
 from ottla.record.records import read_records
 from ottla.record.validate import ProducedBatch
-from ottla.storage import names, recovery, scan
+from ottla.storage import names, recovery, scan, timestamps
 from ottla.storage.directory import LogDirectory
 from ottla.storage.disk import Buffer
 from ottla.storage.flush import FlushJob
@@ -42,6 +42,7 @@ from ottla.storage.producer_state import AppendOrigin, ProducerStates
 from ottla.storage.retention import SegmentSummary, expired_count
 from ottla.storage.segment import Segment
 from ottla.storage.segments import Segments
+from ottla.storage.timestamps import TimestampOffset
 from ottla.storage.transaction_index import AbortedTransaction
 
 logger = logging.getLogger(__name__)
@@ -123,6 +124,8 @@ class LogSummary(NamedTuple):
     first_base_offset: Offset = 0
     first_timestamp: int = -1
     """The largest timestamp of the oldest segment; -1: ask the segment."""
+    first_unstable_offset: Offset = -1
+    """-1: no transaction is open."""
 
 
 class _Cursor(NamedTuple):
@@ -313,7 +316,12 @@ class Log:
         """The end for readers of committed data: no open transaction lies below it."""
         producers = self._producers
         if producers is None:
+            summary = self._summary
+            if summary is None or summary.first_unstable_offset < 0:
+                return self.high_watermark
             producers = self.producers
+        if not producers.has_transactions:
+            return self.high_watermark
         producers.high_watermark_is(self.high_watermark)
         unstable = producers.first_unstable_offset
         if unstable is None or unstable > self.high_watermark:
@@ -704,6 +712,33 @@ class Log:
         """A worker's read failed: the directory goes offline."""
         self.directory.go_offline(str(error))
 
+    def offset_for_timestamp(self, timestamp: int) -> TimestampOffset | None:
+        """Return the first record as late as `timestamp`, None where all are earlier.
+
+        Raises:
+            ApiError: CORRUPT_MESSAGE, no batches are there.
+            StorageError: the disk failed, the directory is offline.
+        """
+        return self._by_time(
+            lambda: timestamps.first_at_or_after(self.segments, timestamp, self.log_start_offset)
+        )
+
+    def max_timestamp_offset(self) -> TimestampOffset | None:
+        """Return the first record of the largest timestamp, None where none has one.
+
+        Raises:
+            ApiError, StorageError: as for `offset_for_timestamp`.
+        """
+        return self._by_time(lambda: timestamps.largest(self.segments))
+
+    def _by_time(self, look: Callable[[], TimestampOffset | None]) -> TimestampOffset | None:
+        try:
+            return look()
+        except scan.NotABatch as error:
+            raise ApiError(ErrorCode.CORRUPT_MESSAGE, f"{self.path}: {error}") from error
+        except OSError as error:
+            self.directory.refuse(error, f"looking up a time in {self.path}")
+
     # Making durable.
 
     def flush_job(self) -> FlushJob | None:
@@ -963,6 +998,7 @@ class Log:
                 self.log_start_offset, self.log_end_offset, self._known_epoch
             )
         active = self._segments.active
+        unstable = self.producers.first_unstable_offset
         return LogSummary(
             self.log_start_offset,
             self.log_end_offset,
@@ -972,6 +1008,7 @@ class Log:
             active.size,
             self._segments.first.base_offset,
             self._segments.first.largest_timestamp,
+            -1 if unstable is None else unstable,
         )
 
     def close(self) -> LogSummary:

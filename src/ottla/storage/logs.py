@@ -13,7 +13,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from ottla.model.errors import ApiError, ErrorCode, StorageError
-from ottla.model.ids import Offset, TopicPartition, Uuid, uuid_from_text
+from ottla.model.ids import Offset, ProducerId, TopicPartition, Uuid, uuid_from_text
 from ottla.model.randomness import Randomness
 from ottla.storage import checkpoints, clean_stop, names, recovery
 from ottla.storage.checkpoints import CheckpointError
@@ -108,6 +108,8 @@ class Logs:
         self.node_id: int | None = None
         self.stopped_cleanly = True
         """Every directory was stopped cleanly last time; known once loaded."""
+        self.highest_producer_id: ProducerId = -1
+        """The highest in any log loaded; the next one given out must be above."""
         self.recovered: list[Recovered] = []
         self.strays: list[str] = []
         """Directories set aside at this start."""
@@ -270,9 +272,14 @@ class Logs:
                     )
                 log.high_watermark = min(high_watermarks.get(partition, 0), loaded.log_end_offset)
                 log.adopt(loaded)
+                self._note_producers(log)
             self._logs[partition] = log
             self._counts[directory] += 1
             self._high_watermarks[partition] = log.high_watermark
+
+    def _note_producers(self, log: Log) -> None:
+        highest = max(log.producers.producers, default=-1)
+        self.highest_producer_id = max(self.highest_producer_id, highest)
 
     def _how_it_stopped(
         self, directory: LogDirectory
@@ -290,7 +297,10 @@ class Logs:
             alive = boot_id != "" and boot_id == disk.boot_id()
             return recovery.Stop.PROCESS if alive else recovery.Stop.MACHINE, {}
         try:
-            stopped = clean_stop.parse_clean_stop(disk.read(f"{root}/{clean_stop.FILE}"), nonce)
+            highest, stopped = clean_stop.parse_clean_stop(
+                disk.read(f"{root}/{clean_stop.FILE}"), nonce
+            )
+            self.highest_producer_id = max(self.highest_producer_id, highest)
         except (FileNotFoundError, CheckpointError):
             stopped = {}
         return recovery.Stop.CLEAN, stopped
@@ -503,7 +513,9 @@ class Logs:
         root = directory.path
         nonce = self._randomness.below(2**62)
         self.disk.write(
-            f"{root}/{clean_stop.FILE}", clean_stop.clean_stop_text(nonce, stopped), sync=True
+            f"{root}/{clean_stop.FILE}",
+            clean_stop.clean_stop_text(nonce, self.highest_producer_id, stopped),
+            sync=True,
         )
         self.disk.write(
             f"{root}/{checkpoints.CLEAN_SHUTDOWN}",

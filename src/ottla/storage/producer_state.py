@@ -293,6 +293,11 @@ class ProducerStates:
     # Transactions.
 
     @property
+    def has_transactions(self) -> bool:
+        """Say whether `first_unstable_offset` could be other than None."""
+        return bool(self._open) or bool(self._ended)
+
+    @property
     def first_unstable_offset(self) -> Offset | None:
         """The least first offset of a transaction that is open, or ended but not yet replicated."""
         if not self._open and not self._ended:

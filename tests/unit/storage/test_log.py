@@ -133,3 +133,42 @@ def test_unknown_directories_become_stray() -> None:
     assert len(logs.strays) == 1
     assert logs.get(TopicPartition("other", 0)) is None
     assert [name for name in disk.list(ROOT) if name.endswith("-stray")]
+
+
+def test_a_record_is_found_by_its_time() -> None:
+    log = make_log(config=SMALL)
+    for at in range(60):
+        append(log, batch(2, timestamp=1000 + 10 * at))
+    for at in range(60):
+        found = log.offset_for_timestamp(1000 + 10 * at)
+        assert found is not None
+        assert (found.offset, found.timestamp, found.leader_epoch) == (2 * at, 1000 + 10 * at, 0)
+    between = log.offset_for_timestamp(1002)
+    assert between is not None
+    assert between.offset == 2
+    assert log.offset_for_timestamp(1592) is None
+
+
+def test_the_largest_timestamp_is_that_of_its_first_record() -> None:
+    log = make_log(config=SMALL)
+    assert log.max_timestamp_offset() is None
+    append(log, batch(2, timestamp=50))
+    append(log, batch(3, timestamp=500))
+    append(log, batch(1, timestamp=502))
+    found = log.max_timestamp_offset()
+    assert found is not None
+    assert (found.offset, found.timestamp) == (4, 502)
+
+
+def test_last_stable_offset_without_opening() -> None:
+    disk = MemoryDisk()
+    logs = started(disk)
+    log = logs.create(PARTITION, b"t" * 16, SMALL, 0)
+    append(log, batch(2))
+    append(log, batch(2, producer_id=3, producer_epoch=0, base_sequence=0, transactional=True))
+    log.high_watermark = 4
+    assert log.last_stable_offset == 2
+    logs.close()
+    log = log_of(started(disk))
+    assert not log.is_open
+    assert log.last_stable_offset == 2
