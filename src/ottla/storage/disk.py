@@ -104,6 +104,9 @@ class Disk(Protocol):
     def sync_directory(self, path: str, /) -> None:
         """Make the names in it durable."""
 
+    def sync_everything(self) -> None:
+        """Make all that was written durable; errors are not told."""
+
     def lock(self, path: str, /) -> Lock:
         """Hold the file; BlockingIOError when another holder lives."""
 
@@ -286,6 +289,9 @@ class RealDisk:
             os.fsync(fd)
         finally:
             os.close(fd)
+
+    def sync_everything(self) -> None:
+        os.sync()
 
     def lock(self, path: str, /) -> Lock:
         # Two locks: Kafka's own (POSIX, per process) keeps a Kafka out, and

@@ -13,15 +13,18 @@ from ottla.storage.segment import Segment
 
 
 class FlushJob:
-    """Sync some segment files, and the directories that name new ones."""
+    """Sync some segment files, smaller files beside them, and directories that name new ones."""
 
     __slots__ = (
         "_directories",
         "_disk",
         "_files",
         "_handles",
+        "_paths",
+        "_what",
         "end_offset",
         "generation",
+        "rolled",
         "segments",
     )
 
@@ -29,16 +32,21 @@ class FlushJob:
         self,
         disk: Disk,
         segments: list[Segment],
+        paths: list[str],
         directories: list[str],
         end_offset: Offset,
         generation: int,
     ) -> None:
         self._disk = disk
+        self._what = segments[-1].log_path if segments else directories[0]
+        self._paths = paths
         self._directories = directories
         self.segments = segments
         self.end_offset = end_offset
         """What the log's `flushed_end_offset` becomes."""
         self.generation = generation
+        self.rolled: list[Segment] = []
+        """Closed segments whose index files are among what is synced."""
         self._handles: list[Handle] = []
         self._files: list[File] = []
         try:
@@ -58,10 +66,22 @@ class FlushJob:
         try:
             for file in self._files:
                 file.sync()
+            for path in self._paths:
+                self._sync_path(path)
             for directory in self._directories:
                 self._disk.sync_directory(directory)
         except OSError as error:
-            raise StorageError(f"flush of {self._handles[0].path}: {error}") from error
+            raise StorageError(f"flush of {self._what}: {error}") from error
+
+    def _sync_path(self, path: str) -> None:
+        try:
+            file = self._disk.open(path)
+        except FileNotFoundError:
+            return
+        try:
+            file.sync()
+        finally:
+            file.close()
 
     def release(self) -> None:
         """Let the files be closed again; on the loop, once."""

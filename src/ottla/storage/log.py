@@ -1,8 +1,8 @@
 """One partition's log: append, read, roll, truncate; synchronous, owned by the loop.
 
 What always holds:
-- `log_start_offset <= flushed_end_offset <= log_end_offset`, but for a start
-  moved past what was flushed; all three count records, in `[start, end)`.
+- `log_start_offset <= log_end_offset` and `flushed_end_offset <= log_end_offset`;
+  they count records, in `[start, end)`.
 - An offset is published (`log_end_offset`) only after its batch was written
   whole. A write that failed leaves the log as it was before it.
 - Batches are immutable from their append on, until they are truncated.
@@ -140,12 +140,14 @@ class Log:
         "_active",
         "_cursors",
         "_epochs",
+        "_epochs_unsynced",
         "_jitter",
         "_known_epoch",
         "_known_size",
         "_name_synced",
         "_now_ms",
         "_producers",
+        "_rolled",
         "_segments",
         "_snapshots",
         "_summary",
@@ -187,6 +189,9 @@ class Log:
         self._epochs: LeaderEpochs | None = None
         self._producers: ProducerStates | None = None
         self._snapshots: list[Offset] = []
+        self._rolled: list[Segment] = []
+        """Closed segments whose index files are not synced yet, oldest first."""
+        self._epochs_unsynced = False
         self._cursors: dict[Offset, _Cursor] = {}
         self._summary = summary
         self._name_synced = summary is not None
@@ -232,7 +237,7 @@ class Log:
                         disk,
                         handles,
                         self.path,
-                        log_start_offset=summary.log_start_offset,
+                        log_start_offset=self.log_start_offset,
                         log_end_offset=summary.log_end_offset,
                         active_base_offset=summary.active_base_offset,
                         active_size=summary.active_size,
@@ -257,9 +262,7 @@ class Log:
         self._name_synced = self._active.name_synced
         self.log_start_offset = loaded.log_start_offset
         self.log_end_offset = loaded.log_end_offset
-        self.flushed_end_offset = min(
-            max(self.flushed_end_offset, loaded.log_start_offset), loaded.log_end_offset
-        )
+        self.flushed_end_offset = min(self.flushed_end_offset, loaded.log_end_offset)
         self.high_watermark = max(self.high_watermark, loaded.log_start_offset)
 
     def _next_jitter(self) -> int:
@@ -309,6 +312,9 @@ class Log:
 
     @property
     def recovery_point(self) -> Offset:
+        """Below it a power cut takes nothing: neither records nor their indexes."""
+        if self._rolled:
+            return min(self.flushed_end_offset, self._rolled[0].base_offset)
         return self.flushed_end_offset
 
     @property
@@ -516,6 +522,7 @@ class Log:
         try:
             self.directory.disk.write(path, epochs.text(), sync=False)
             epochs.dirty = False
+            self._epochs_unsynced = True
         except OSError as error:
             # The batches say it too, so a full disk may wait; `upkeep` tries again.
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
@@ -562,6 +569,7 @@ class Log:
                 self._take_snapshot(base_offset)
                 segment.ensure_file()
                 segments.append(segment)
+                self._rolled.append(old)
         except OSError as error:
             self.directory.refuse(error, f"rolling {self.path} at {base_offset}")
         self._active = segment
@@ -748,24 +756,37 @@ class Log:
             ApiError, StorageError: a file cannot be opened.
         """
         end = self.log_end_offset
-        if self.flushed_end_offset >= end or self._segments is None:
+        if self._segments is None:
+            return None
+        rolled = self._rolled
+        if self.flushed_end_offset >= end and not rolled:
             return None
         segments = [s for s in self._segments.from_offset(self.flushed_end_offset) if s.size]
+        paths = [path for segment in rolled for path in segment.paths()[1:]]
         directories = []
         if any(not segment.name_synced for segment in segments):
             directories.append(self.path)
             if not self._name_synced:
+                paths.append(f"{self.path}/{names.PARTITION_METADATA}")
                 directories.append(self.directory.path)
+        if self._epochs_unsynced:
+            paths.append(f"{self.path}/{names.LEADER_EPOCH_CHECKPOINT}")
+            if self.path not in directories:
+                directories.append(self.path)
+        self._epochs_unsynced = False
         try:
-            return FlushJob(self.directory.disk, segments, directories, end, self.generation)
+            job = FlushJob(self.directory.disk, segments, paths, directories, end, self.generation)
         except OSError as error:
             self.directory.refuse(error, f"flush of {self.path}")
+        job.rolled = rolled[:]
+        return job
 
     def flushed(self, job: FlushJob) -> None:
         """A worker ran the job; on the loop."""
         job.release()
         if job.generation == self.generation:
             self._name_synced = True
+            self._rolled = [s for s in self._rolled if s not in job.rolled]
             for segment in job.segments:
                 segment.name_synced = True
             if job.end_offset > self.flushed_end_offset:
@@ -813,6 +834,7 @@ class Log:
             index = segments.index_of(offset)
             self._remove_now(segments.remove_from(index + 1) if index + 1 < len(segments) else [])
             active = self._active = segments.active
+            self._rolled = [segment for segment in self._rolled if segment is not active]
             end = active.truncate_to(offset, now_ms)
             self.log_end_offset = end
             self.flushed_end_offset = min(self.flushed_end_offset, end)
@@ -855,6 +877,7 @@ class Log:
             raise StorageError(f"truncating {self.path}: {error}") from error
 
     def _remove_now(self, segments: list[Segment]) -> None:
+        self._rolled = [segment for segment in self._rolled if segment not in segments]
         for segment in segments:
             segment.handle.discard()
             for path in segment.paths():
@@ -900,8 +923,6 @@ class Log:
         if offset <= self.log_start_offset:
             return False
         self.log_start_offset = offset
-        if offset > self.flushed_end_offset:
-            self.flushed_end_offset = offset
         self.leader_epochs.truncate_from_start(offset)
         return True
 
@@ -953,6 +974,7 @@ class Log:
 
     def _remove_oldest(self, count: int) -> list[Segment]:
         removed = self.segments.remove_first(count)
+        self._rolled = [segment for segment in self._rolled if segment not in removed]
         start = self.segments.first.base_offset
         disk = self.directory.disk
         self._cursors.clear()
@@ -967,8 +989,6 @@ class Log:
             self.directory.refuse(error, f"deleting segments of {self.path}")
         if start > self.log_start_offset:
             self.log_start_offset = start
-        if start > self.flushed_end_offset:
-            self.flushed_end_offset = start
         self.leader_epochs.truncate_from_start(self.log_start_offset)
         return removed
 

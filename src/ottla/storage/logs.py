@@ -266,13 +266,18 @@ class Logs:
                 if stop is recovery.Stop.CLEAN:
                     log.flushed_end_offset = loaded.log_end_offset
                 else:
-                    log.flushed_end_offset = min(points.get(partition, 0), loaded.log_end_offset)
+                    log.flushed_end_offset = min(
+                        points.get(partition, loaded.log_start_offset), loaded.log_end_offset
+                    )
                     self.recovered.append(
                         Recovered(partition, loaded.log_end_offset, loaded.cut_at)
                     )
                 log.high_watermark = min(high_watermarks.get(partition, 0), loaded.log_end_offset)
                 log.adopt(loaded)
                 self._note_producers(log)
+                if verdict.flush_messages == 1:
+                    # Only what is flushed counts there, and nobody else would ask for it.
+                    log.flush()
             self._logs[partition] = log
             self._counts[directory] += 1
             self._high_watermarks[partition] = log.high_watermark
@@ -510,6 +515,8 @@ class Logs:
         for job in self.checkpoint_jobs():
             if job.directory is directory:
                 job.run()
+        # Indexes and snapshots are many and small: one call for all of them.
+        self.disk.sync_everything()
         root = directory.path
         nonce = self._randomness.below(2**62)
         self.disk.write(

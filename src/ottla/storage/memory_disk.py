@@ -259,6 +259,11 @@ class MemoryDisk:
     def sync_directory(self, path: str, /) -> None:
         self.fault("sync_directory", _normal(path), 0)
 
+    def sync_everything(self) -> None:
+        if self.tracks_durability:
+            for content in self.files.values():
+                content.synced = bytes(content.data)
+
     def lock(self, path: str, /) -> Lock:
         path = _normal(path)
         if path in self.locked:

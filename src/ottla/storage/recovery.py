@@ -190,7 +190,9 @@ def recover(
             _remove(disk, segment)
         end = log_start_offset
     start = max(log_start_offset, segments.first.base_offset)
-    trusted = end if stop is not Stop.MACHINE and cut is None else min(recovery_point, end)
+    trusted = end
+    if stop is Stop.MACHINE or cut is not None:
+        trusted = min(segments[min(doubted, len(segments) - 1)].base_offset, end)
     for offset in [at for at in files.snapshots if at > trusted]:
         disk.remove(f"{path}/{names.offset_file(offset, names.SNAPSHOT)}")
         files.snapshots.remove(offset)
@@ -260,6 +262,7 @@ def verify(segment: Segment, position: int, index_interval_bytes: int) -> tuple[
     if position == 0:
         segment.offset_index.reset()
         segment.time_index.reset()
+        segment.transaction_index.reset()
         segment.largest_timestamp = segment.time_index.last_timestamp
         segment.largest_timestamp_offset = segment.base_offset
     segment.size = position
