@@ -36,7 +36,15 @@ PASSING = frozenset(
 class LogDirectory:
     """A directory of `log.dirs`; all its logs share this object."""
 
-    __slots__ = ("directory_id", "disk", "handles", "offline_reason", "on_offline", "path")
+    __slots__ = (
+        "directory_id",
+        "disk",
+        "handles",
+        "offline_reason",
+        "on_offline",
+        "on_truncation",
+        "path",
+    )
 
     def __init__(self, path: str, disk: Disk, handles: Handles) -> None:
         self.path = path
@@ -45,6 +53,8 @@ class LogDirectory:
         self.directory_id: Uuid = ZERO_UUID
         self.offline_reason: str | None = None
         self.on_offline: Callable[[LogDirectory], None] | None = None
+        self.on_truncation: Callable[[LogDirectory], None] | None = None
+        """Makes lowered recovery points durable, before what they cover changes."""
 
     @property
     def is_online(self) -> bool:

@@ -31,6 +31,7 @@ class FlushJob:
     def __init__(
         self,
         disk: Disk,
+        what: str,
         segments: list[Segment],
         paths: list[str],
         directories: list[str],
@@ -38,7 +39,7 @@ class FlushJob:
         generation: int,
     ) -> None:
         self._disk = disk
-        self._what = segments[-1].log_path if segments else directories[0]
+        self._what = what
         self._paths = paths
         self._directories = directories
         self.segments = segments

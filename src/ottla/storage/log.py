@@ -30,7 +30,7 @@ from ottla.record.batch import (
 from ottla.record.control import read_end_txn_marker
 from ottla.record.records import read_records
 from ottla.record.validate import ProducedBatch
-from ottla.storage import names, recovery, scan, timestamps
+from ottla.storage import names, recovery, scan
 from ottla.storage.directory import LogDirectory
 from ottla.storage.disk import Buffer
 from ottla.storage.flush import FlushJob
@@ -42,7 +42,6 @@ from ottla.storage.producer_state import AppendOrigin, ProducerStates
 from ottla.storage.retention import SegmentSummary, expired_count
 from ottla.storage.segment import Segment
 from ottla.storage.segments import Segments
-from ottla.storage.timestamps import TimestampOffset
 from ottla.storage.transaction_index import AbortedTransaction
 
 logger = logging.getLogger(__name__)
@@ -241,7 +240,7 @@ class Log:
                         log_end_offset=summary.log_end_offset,
                         active_base_offset=summary.active_base_offset,
                         active_size=summary.active_size,
-                        index_interval_bytes=self.config.index_interval_bytes,
+                        config=self.config,
                         now_ms=self._now_ms,
                     )
                 )
@@ -258,6 +257,7 @@ class Log:
         self._epochs = loaded.epochs
         self._producers = loaded.producers
         self._snapshots = loaded.snapshots
+        self._rolled = list(loaded.unsynced)
         self._summary = None
         self._name_synced = self._active.name_synced
         self.log_start_offset = loaded.log_start_offset
@@ -312,9 +312,6 @@ class Log:
 
     @property
     def recovery_point(self) -> Offset:
-        """Below it a power cut takes nothing: neither records nor their indexes."""
-        if self._rolled:
-            return min(self.flushed_end_offset, self._rolled[0].base_offset)
         return self.flushed_end_offset
 
     @property
@@ -720,33 +717,6 @@ class Log:
         """A worker's read failed: the directory goes offline."""
         self.directory.go_offline(str(error))
 
-    def offset_for_timestamp(self, timestamp: int) -> TimestampOffset | None:
-        """Return the first record as late as `timestamp`, None where all are earlier.
-
-        Raises:
-            ApiError: CORRUPT_MESSAGE, no batches are there.
-            StorageError: the disk failed, the directory is offline.
-        """
-        return self._by_time(
-            lambda: timestamps.first_at_or_after(self.segments, timestamp, self.log_start_offset)
-        )
-
-    def max_timestamp_offset(self) -> TimestampOffset | None:
-        """Return the first record of the largest timestamp, None where none has one.
-
-        Raises:
-            ApiError, StorageError: as for `offset_for_timestamp`.
-        """
-        return self._by_time(lambda: timestamps.largest(self.segments))
-
-    def _by_time(self, look: Callable[[], TimestampOffset | None]) -> TimestampOffset | None:
-        try:
-            return look()
-        except scan.NotABatch as error:
-            raise ApiError(ErrorCode.CORRUPT_MESSAGE, f"{self.path}: {error}") from error
-        except OSError as error:
-            self.directory.refuse(error, f"looking up a time in {self.path}")
-
     # Making durable.
 
     def flush_job(self) -> FlushJob | None:
@@ -775,7 +745,9 @@ class Log:
                 directories.append(self.path)
         self._epochs_unsynced = False
         try:
-            job = FlushJob(self.directory.disk, segments, paths, directories, end, self.generation)
+            job = FlushJob(
+                self.directory.disk, self.path, segments, paths, directories, end, self.generation
+            )
         except OSError as error:
             self.directory.refuse(error, f"flush of {self.path}")
         job.rolled = rolled[:]
@@ -832,6 +804,7 @@ class Log:
         self._cursors.clear()
         try:
             index = segments.index_of(offset)
+            self._lower_recovery_point(segments[index].base_offset)
             self._remove_now(segments.remove_from(index + 1) if index + 1 < len(segments) else [])
             active = self._active = segments.active
             self._rolled = [segment for segment in self._rolled if segment is not active]
@@ -859,6 +832,7 @@ class Log:
         self._cursors.clear()
         try:
             removed = list(segments)
+            self._lower_recovery_point(min(offset, segments.first.base_offset))
             self._remove_now(removed)
             segment = Segment(self.directory.disk, self.directory.handles, self.path, offset)
             segment.create(now_ms)
@@ -875,6 +849,13 @@ class Log:
         except OSError as error:
             self.directory.go_offline(f"truncating {self.path}: {error}")
             raise StorageError(f"truncating {self.path}: {error}") from error
+
+    def _lower_recovery_point(self, offset: Offset) -> None:
+        """What is written where something else was durable must be checked after a power cut."""
+        if offset < self.flushed_end_offset:
+            self.flushed_end_offset = offset
+            if self.directory.on_truncation is not None:
+                self.directory.on_truncation(self.directory)
 
     def _remove_now(self, segments: list[Segment]) -> None:
         self._rolled = [segment for segment in self._rolled if segment not in segments]

@@ -113,6 +113,8 @@ class Logs:
         self.recovered: list[Recovered] = []
         self.strays: list[str] = []
         """Directories set aside at this start."""
+        for directory in self.directories:
+            directory.on_truncation = self._write_recovery_points
         self._randomness = randomness
         self._locks: list[Lock] = []
         self._logs: dict[TopicPartition, Log] = {}
@@ -260,7 +262,7 @@ class Logs:
                     stop=stop,
                     log_start_offset=start,
                     recovery_point=max(points.get(partition, 0), start),
-                    index_interval_bytes=verdict.index_interval_bytes,
+                    config=verdict,
                     now_ms=now_ms,
                 )
                 if stop is recovery.Stop.CLEAN:
@@ -275,9 +277,6 @@ class Logs:
                 log.high_watermark = min(high_watermarks.get(partition, 0), loaded.log_end_offset)
                 log.adopt(loaded)
                 self._note_producers(log)
-                if verdict.flush_messages == 1:
-                    # Only what is flushed counts there, and nobody else would ask for it.
-                    log.flush()
             self._logs[partition] = log
             self._counts[directory] += 1
             self._high_watermarks[partition] = log.high_watermark
@@ -469,31 +468,25 @@ class Logs:
 
     def checkpoint_jobs(self) -> list[FilesJob]:
         """Return the writing of all offset checkpoints, one job a directory."""
-        jobs = []
-        for directory in self.online():
-            job = FilesJob(directory)
-            logs = [log for log in self._logs.values() if log.directory is directory]
-            for name, offsets in (
-                (
-                    checkpoints.RECOVERY_POINT,
-                    {log.partition: log.recovery_point for log in logs},
-                ),
-                (
-                    checkpoints.LOG_START,
-                    {
-                        log.partition: log.log_start_offset
-                        for log in logs
-                        if log.log_start_offset > log.first_base_offset
-                    },
-                ),
-                (
-                    checkpoints.HIGH_WATERMARK,
-                    {log.partition: log.high_watermark for log in logs},
-                ),
-            ):
-                job.writes.append((f"{directory.path}/{name}", checkpoints.offsets_text(offsets)))
-            jobs.append(job)
-        return jobs
+        return [self._checkpoint_job(directory) for directory in self.online()]
+
+    def _checkpoint_job(self, directory: LogDirectory) -> FilesJob:
+        job = FilesJob(directory)
+        logs = [log for log in self._logs.values() if log.directory is directory]
+        moved = [log for log in logs if log.log_start_offset > log.first_base_offset]
+        for name, offsets in (
+            (checkpoints.RECOVERY_POINT, {log.partition: log.recovery_point for log in logs}),
+            (checkpoints.LOG_START, {log.partition: log.log_start_offset for log in moved}),
+            (checkpoints.HIGH_WATERMARK, {log.partition: log.high_watermark for log in logs}),
+        ):
+            job.writes.append((f"{directory.path}/{name}", checkpoints.offsets_text(offsets)))
+        return job
+
+    def _write_recovery_points(self, directory: LogDirectory) -> None:
+        """Raises OSError."""
+        job = self._checkpoint_job(directory)
+        path, data = job.writes[0]
+        self.disk.write(path, data, sync=True)
 
     # Stopping.
 
@@ -509,12 +502,12 @@ class Logs:
 
     def _close_directory(self, directory: LogDirectory) -> None:
         logs = [log for log in self._logs.values() if log.directory is directory]
-        stopped = {
-            log.partition: StoppedLog(log.topic_id, log.close(), log.high_watermark) for log in logs
-        }
-        for job in self.checkpoint_jobs():
-            if job.directory is directory:
-                job.run()
+        stopped = {}
+        for log in logs:
+            stopped[log.partition] = StoppedLog(log.topic_id, log.close(), log.high_watermark)
+            if log.is_open:
+                self._note_producers(log)
+        self._checkpoint_job(directory).run()
         # Indexes and snapshots are many and small: one call for all of them.
         self.disk.sync_everything()
         root = directory.path

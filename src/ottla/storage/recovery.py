@@ -8,7 +8,7 @@ How much is doubted depends on how the broker stopped:
   active segment's indexes can lack entries: it is checked from its last index
   entry on.
 - MACHINE: anything above the recovery point may be torn, missing or zeroes.
-  Segments from there on are checked whole, and their indexes made anew.
+  The segments that end there or later are checked whole, and their indexes made anew.
 
 A log is cut at the first batch that is not whole, does not match its checksum
 or goes back in offsets; what follows goes too, since offsets have no holes of
@@ -40,7 +40,7 @@ from ottla.storage.checkpoints import CheckpointError
 from ottla.storage.disk import Buffer, Disk
 from ottla.storage.handles import Handles
 from ottla.storage.leader_epochs import LeaderEpochs
-from ottla.storage.log_config import INT32_MAX
+from ottla.storage.log_config import INT32_MAX, LogConfig
 from ottla.storage.producer_snapshot import decode_snapshot
 from ottla.storage.producer_state import ProducerStates
 from ottla.storage.segment import Segment
@@ -72,6 +72,8 @@ class Loaded(NamedTuple):
     """Offsets of the `.snapshot` files, rising."""
     cut_at: Offset | None = None
     """Recovery cut the log here; None: nothing was cut."""
+    unsynced: tuple[Segment, ...] = ()
+    """Closed segments whose index files may not be durable."""
 
 
 def open_clean(
@@ -83,7 +85,7 @@ def open_clean(
     log_end_offset: Offset,
     active_base_offset: Offset,
     active_size: int,
-    index_interval_bytes: int,
+    config: LogConfig,
     now_ms: int,
 ) -> Loaded:
     """Open a log whose ends are known from the checkpoint of a clean stop.
@@ -109,7 +111,7 @@ def open_clean(
             stop=Stop.MACHINE,
             log_start_offset=log_start_offset,
             recovery_point=active_base_offset,
-            index_interval_bytes=index_interval_bytes,
+            config=config,
             now_ms=now_ms,
         )
     segments = _segments(disk, handles, path, files.bases)
@@ -133,7 +135,7 @@ def recover(
     stop: Stop,
     log_start_offset: Offset,
     recovery_point: Offset,
-    index_interval_bytes: int,
+    config: LogConfig,
     now_ms: int,
 ) -> Loaded:
     """Open a log of which only `log_start_offset` and `recovery_point` are known.
@@ -141,11 +143,15 @@ def recover(
     Raises:
         OSError: something cannot be read or repaired.
     """
+    interval = config.index_interval_bytes
+    may_have_holes = "compact" in config.cleanup_policy
     files = _list(disk, path)
     segments = _segments(disk, handles, path, files.bases)
     cut: Offset | None = None
     end = segments.first.base_offset
-    doubted = segments.index_of(recovery_point)
+    # A segment that ends at the recovery point may have been rolled since, its
+    # indexes never synced; one that ends below has been flushed as a closed one.
+    doubted = segments.index_of(recovery_point - 1)
     for index, segment in enumerate(segments):
         if not disk.exists(segment.log_path):
             segment.create(now_ms)
@@ -157,15 +163,19 @@ def recover(
         segment.largest_timestamp_offset = segment.time_index.last_offset
         bound = None if active else segments[index + 1].base_offset
         why: str | None = None
-        if not sound or (stop is Stop.MACHINE and index >= doubted):
-            end, why = verify(segment, 0, index_interval_bytes)
+        verified = not sound or (stop is Stop.MACHINE and index >= doubted)
+        if verified:
+            end, why = verify(segment, 0, interval)
             segment.finish()
         elif active and stop is Stop.PROCESS:
-            end, why = verify(segment, segment.offset_index.last()[1], index_interval_bytes)
+            end, why = verify(segment, segment.offset_index.last()[1], interval)
         elif active:
             segment.recent_floor = end = _end_of(segment)
-        if why is None and bound is not None and end > bound:
-            why = f"it goes on to {end}, past the next segment's {bound}"
+        if why is None and bound is not None and verified:
+            if end > bound:
+                why = f"it goes on to {end}, past the next segment's {bound}"
+            elif end < bound and not may_have_holes:
+                why = f"the next segment begins at {bound}"
         if why is not None:
             cut = end
             lost = [later for later in segments if later.base_offset > segment.base_offset]
@@ -199,7 +209,8 @@ def recover(
     epochs = _load_epochs(disk, path, segments, end, trusted)
     producers = ProducerStates()
     load_producers(producers, disk, path, files.snapshots, segments, start, end, index=True)
-    return Loaded(segments, start, end, epochs, producers, files.snapshots, cut)
+    unsynced = () if stop is Stop.CLEAN else tuple(segments)[doubted:-1]
+    return Loaded(segments, start, end, epochs, producers, files.snapshots, cut, unsynced)
 
 
 class _Files(NamedTuple):

@@ -7,7 +7,7 @@ batch's records are looked at.
 
 from typing import NamedTuple
 
-from ottla.model.errors import StorageError
+from ottla.model.errors import ApiError, StorageError
 from ottla.model.ids import LeaderEpoch, Offset
 from ottla.model.isolation import TimestampType
 from ottla.record.batch import BatchHeader
@@ -30,7 +30,7 @@ def offset_for_timestamp(log: Log, timestamp: int) -> TimestampedOffset | None:
         ApiError: CORRUPT_MESSAGE, a batch cannot be read.
         StorageError: the disk failed.
     """
-    for segment in log.segments:
+    for segment in log.segments.from_offset(log.log_start_offset):
         if segment.largest_timestamp >= timestamp and segment.size:
             start = max(segment.time_index.lookup(timestamp), log.log_start_offset)
             found = _first_in(log, segment, start, timestamp)
@@ -85,7 +85,12 @@ def _first_of(
     if header.timestamp_type == TimestampType.LOG_APPEND_TIME:
         offset = max(header.base_offset, floor)
         return TimestampedOffset(offset, header.max_timestamp, header.leader_epoch)
-    for record in read_records(batch):
-        if record.offset >= floor and record.timestamp >= timestamp:
-            return TimestampedOffset(record.offset, record.timestamp, header.leader_epoch)
+    try:
+        for record in read_records(batch):
+            if record.offset >= floor and record.timestamp >= timestamp:
+                return TimestampedOffset(record.offset, record.timestamp, header.leader_epoch)
+    except ApiError:
+        # Records that cannot be read were let in unseen: their header must do.
+        offset = max(header.base_offset, floor)
+        return TimestampedOffset(offset, header.max_timestamp, header.leader_epoch)
     return None

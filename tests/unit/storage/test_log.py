@@ -16,6 +16,7 @@ from ottla.storage.log import Log
 from ottla.storage.log_config import LogConfig
 from ottla.storage.logs import Fate, Logs
 from ottla.storage.memory_disk import MemoryDisk
+from ottla.storage.timestamps import newest_record, offset_for_timestamp
 
 SMALL = LogConfig(segment_bytes=1000, index_interval_bytes=200)
 
@@ -140,22 +141,22 @@ def test_a_record_is_found_by_its_time() -> None:
     for at in range(60):
         append(log, batch(2, timestamp=1000 + 10 * at))
     for at in range(60):
-        found = log.offset_for_timestamp(1000 + 10 * at)
+        found = offset_for_timestamp(log, 1000 + 10 * at)
         assert found is not None
         assert (found.offset, found.timestamp, found.leader_epoch) == (2 * at, 1000 + 10 * at, 0)
-    between = log.offset_for_timestamp(1002)
+    between = offset_for_timestamp(log, 1002)
     assert between is not None
     assert between.offset == 2
-    assert log.offset_for_timestamp(1592) is None
+    assert offset_for_timestamp(log, 1592) is None
 
 
 def test_the_largest_timestamp_is_that_of_its_first_record() -> None:
     log = make_log(config=SMALL)
-    assert log.max_timestamp_offset() is None
+    assert newest_record(log) is None
     append(log, batch(2, timestamp=50))
     append(log, batch(3, timestamp=500))
     append(log, batch(1, timestamp=502))
-    found = log.max_timestamp_offset()
+    found = newest_record(log)
     assert found is not None
     assert (found.offset, found.timestamp) == (4, 502)
 
