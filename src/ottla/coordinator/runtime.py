@@ -131,6 +131,17 @@ class _Uncommitted:
         self.answers: list[Answer] = []
 
 
+class _Gathering:
+    """Who waits until nobody else comes."""
+
+    __slots__ = ("ends_ms", "last_ms", "waiting")
+
+    def __init__(self, now_ms: int, ends_ms: int) -> None:
+        self.last_ms = now_ms
+        self.ends_ms = ends_ms
+        self.waiting: list[_Pending] = []
+
+
 class _Incarnation(Generic[S]):
     """One shard from the start of its loading to its end."""
 
@@ -191,6 +202,7 @@ class CoordinatorRuntime(Generic[S]):
         self._to_load: deque[_Incarnation[S]] = deque()
         self._loading: asyncio.Handle | None = None
         self._numbers = 0
+        self._gatherings: dict[str, _Gathering] = {}
         self._is_closed = False
 
     # Which partitions are served
@@ -234,6 +246,8 @@ class CoordinatorRuntime(Generic[S]):
             self._close(incarnation, ErrorCode.COORDINATOR_NOT_AVAILABLE)
         self._incarnations.clear()
         self._to_load.clear()
+        for key in list(self._gatherings):
+            self._disperse(key)
         if self._loading is not None:
             self._loading.cancel()
             self._loading = None
@@ -294,6 +308,45 @@ class CoordinatorRuntime(Generic[S]):
         """The active shard, to look at without waiting for anything (console, tests)."""
         incarnation = self._incarnations.get(partition)
         return incarnation.shard if incarnation is not None and incarnation.is_active else None
+
+    # Coming together
+
+    async def gather(self, key: str, quiet_ms: int, at_most_ms: int) -> None:
+        """Return once nobody has come to `key`, or stirred it, for `quiet_ms`.
+
+        So requests that arrive one shortly after the other go on together.
+        Nobody waits longer than `at_most_ms` after the first came.
+        """
+        now_ms = self._transport_clock.now_ms()
+        gathering = self._gatherings.get(key)
+        if gathering is None:
+            gathering = self._gatherings[key] = _Gathering(now_ms, now_ms + at_most_ms)
+            self._gather_on(key, gathering, quiet_ms)
+        gathering.last_ms = now_ms
+        pending = _Pending()
+        gathering.waiting.append(pending)
+        await pending.result()
+
+    def stir(self, key: str) -> None:
+        """Somebody may be on the way: let those who gather wait on."""
+        gathering = self._gatherings.get(key)
+        if gathering is not None:
+            gathering.last_ms = self._transport_clock.now_ms()
+
+    def _gather_on(self, key: str, gathering: _Gathering, quiet_ms: int) -> None:
+        def look() -> None:
+            when_ms = min(gathering.last_ms + quiet_ms, gathering.ends_ms)
+            if self._transport_clock.now_ms() < when_ms:
+                self._gather_on(key, gathering, quiet_ms)
+            elif self._gatherings.get(key) is gathering:
+                self._disperse(key)
+
+        when_ms = min(gathering.last_ms + quiet_ms, gathering.ends_ms)
+        self._transport_clock.call_at(when_ms, look)
+
+    def _disperse(self, key: str) -> None:
+        for pending in self._gatherings.pop(key).waiting:
+            pending.answer(True)
 
     def _active(self, partition: PartitionId) -> _Incarnation[S]:
         incarnation = self._incarnations.get(partition)

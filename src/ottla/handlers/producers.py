@@ -63,6 +63,7 @@ async def _find(context: Context, key_type: int, key: str) -> Coordinator:
             )
         await ensure_internal_topic(context.broker, CONSUMER_OFFSETS)
         topic = context.broker.image.topics[CONSUMER_OFFSETS]
+        context.broker.groups.looked_for(key, context.connection_id)
         number = context.broker.groups.partition_for(key)
         leader = topic.partitions[number].leader
         if leader < 0:

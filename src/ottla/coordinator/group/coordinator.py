@@ -8,8 +8,9 @@ handlers' matter: what arrives here names topics that exist.
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from ottla.coordinator.group.classic import ClassicGroup, join_error
+from ottla.coordinator.group.classic import ClassicGroup, GroupState, join_error
 from ottla.coordinator.group.history import Rebalance
+from ottla.coordinator.group.lookups import Lookups
 from ottla.coordinator.group.settings import Caller, GroupSettings
 from ottla.coordinator.group.shard import GroupShard
 from ottla.coordinator.outcome import Outcome, Waiter
@@ -38,6 +39,10 @@ from ottla.wire.generated.offset_fetch import (
 )
 from ottla.wire.generated.sync_group import SyncGroupRequest, SyncGroupResponse
 
+GATHER_QUIET_MS = 75
+GATHER_AT_MOST_MS = 500
+"""See `GroupCoordinator._gather`."""
+
 
 class GroupCoordinator:
     """All groups whose partitions of `__consumer_offsets` this broker leads."""
@@ -50,8 +55,12 @@ class GroupCoordinator:
         randomness: Randomness,
         *,
         partition_count: int = 50,
+        gather_quiet_ms: int = GATHER_QUIET_MS,
     ) -> None:
         self.settings = settings
+        self._gather_quiet_ms = gather_quiet_ms
+        self._transport_clock = transport_clock
+        self._lookups = Lookups()
         self._runtime: CoordinatorRuntime[GroupShard] = CoordinatorRuntime(
             CONSUMER_OFFSETS,
             lambda partition: GroupShard(settings, randomness),
@@ -101,6 +110,7 @@ class GroupCoordinator:
         ):
             return join_error(ErrorCode.INVALID_SESSION_TIMEOUT, request.member_id)
         try:
+            await self._gather(request, caller)
             response: JoinGroupResponse = await self._write(
                 request.group_id,
                 lambda shard, waiter, now_ms: shard.join(request, caller, waiter, now_ms),
@@ -108,6 +118,32 @@ class GroupCoordinator:
         except ApiError as error:
             return join_error(error.code, "")
         return response
+
+    async def _gather(self, request: JoinGroupRequest, caller: Caller) -> None:
+        """Let the first members of a group begin together, even with no initial delay.
+
+        Members started at once arrive within 50 ms of each other. Were the
+        first of them given a generation of its own, it would hear of the others
+        only with its next heartbeat, three seconds later, and they would wait.
+        So where several clients looked for the coordinator, members are held
+        back here until for a moment nobody came or looked; the group itself
+        knows nothing of it. A member that is alone does not wait.
+        """
+        group_id = request.group_id
+        if self.settings.group_initial_rebalance_delay_ms or not self._gather_quiet_ms:
+            return
+        if not request.member_id and request.group_instance_id is None and caller.api_version >= 4:
+            return  # it is only handed its id
+        group = self.peek(group_id)
+        if group is not None and group.state is not GroupState.EMPTY:
+            return
+        if self._lookups.several(group_id, self._transport_clock.now_ms()):
+            await self._runtime.gather(group_id, self._gather_quiet_ms, GATHER_AT_MOST_MS)
+
+    def looked_for(self, group_id: str, connection_id: int) -> None:
+        """Somebody asked where the group's coordinator is, perhaps to join."""
+        self._lookups.add(group_id, connection_id, self._transport_clock.now_ms())
+        self._runtime.stir(group_id)
 
     async def sync_group(self, request: SyncGroupRequest) -> SyncGroupResponse:
         """Answer when the leader has sent the assignment."""

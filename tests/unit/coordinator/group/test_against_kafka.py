@@ -96,7 +96,12 @@ async def ours() -> tuple[list[str], list[bytes]]:
     ports = [MemoryPort() for _ in range(3)]
     settings = GroupSettings(group_initial_rebalance_delay_ms=0)
     coordinator = GroupCoordinator(
-        settings, ManualClock(), ManualClock(), CountingRandomness(), partition_count=3
+        settings,
+        ManualClock(),
+        ManualClock(),
+        CountingRandomness(),
+        partition_count=3,
+        gather_quiet_ms=0,
     )
     for partition, port in enumerate(ports):
         coordinator.load(partition, port)
