@@ -47,6 +47,9 @@ from ottla.storage.log_config import LogConfig
 from ottla.storage.logs import Fate, FilesJob, Logs
 
 TEND_LOGS_MS = 1_000
+RETAIN_PER_TURN = 500
+"""Logs looked at in one turn: a few milliseconds."""
+
 SWEEP_MS = 10_000
 """How often idle connections are looked for."""
 
@@ -94,6 +97,7 @@ class Broker:
         self._poison = poison
         self._servers: list[ServerHandle] = []
         self._assembled = False
+        self._to_retain = 0
         self.logs: Logs
         self.store: Store
         self.follower: ImageFollower
@@ -306,6 +310,11 @@ class Broker:
         views = self.views
         self.upkeep.every("logs", lambda: TEND_LOGS_MS, self._tend_logs)
         self.upkeep.every(
+            "retention",
+            lambda: views.config.log_retention_check_interval_ms,
+            self._begin_retention,
+        )
+        self.upkeep.every(
             "checkpoints",
             lambda: views.config.log_flush_offset_checkpoint_interval_ms,
             self._checkpoint,
@@ -321,11 +330,11 @@ class Broker:
         )
 
     def _tend_logs(self) -> None:
-        """A share of the round of retention; removals and flushes that are due; failed disks."""
+        """A share of a round of retention; removals and flushes that are due; failed disks."""
         now_ms = self.system.clock.now_ms()
-        interval_ms = self.views.config.log_retention_check_interval_ms
-        share = 1 + len(self.logs) * TEND_LOGS_MS // max(TEND_LOGS_MS, interval_ms)
-        self.logs.retention_turn(now_ms, share)
+        if self._to_retain > 0:
+            self.logs.retention_turn(now_ms, RETAIN_PER_TURN)
+            self._to_retain -= RETAIN_PER_TURN
         for job in self.logs.removal_jobs(now_ms):
             self._run_files_job(job)
         for partition in list(self.replicas):
@@ -333,6 +342,10 @@ class Broker:
                 self.flusher.request(partition)
         if len(self.logs.online()) < len(self.logs.directories):
             self._check_directories()
+
+    def _begin_retention(self) -> None:
+        """A round over all logs, a share at a time."""
+        self._to_retain = len(self.logs)
 
     def _checkpoint(self) -> None:
         for job in self.logs.checkpoint_jobs():

@@ -9,7 +9,6 @@ import asyncio
 import logging
 import struct
 from collections.abc import Coroutine
-from inspect import iscoroutine
 from typing import Any
 
 from ottla.handlers.api_versions import unsupported_version
@@ -79,13 +78,13 @@ class Dispatcher:
             raise
         except Exception as error:
             response = failure(context, request, error)
+        if isinstance(response, Message):
+            return _frame(context, request, response)
         if response is None:
             return None
         if isinstance(response, Reply):
             return response.pending
-        if iscoroutine(response):
-            return self._later(context, request, response)
-        return _frame(context, request, response)
+        return self._later(context, request, response)
 
     @staticmethod
     def _client_id(client: Client, frame: memoryview, end: int) -> str | None:
@@ -110,7 +109,10 @@ class Dispatcher:
         return context.frame(unsupported_version((entry.min_version, entry.max_version)))
 
     def _later(
-        self, context: Context, request: Message, response: Coroutine[Any, Any, Message | bytearray]
+        self,
+        context: Context,
+        request: Message,
+        response: Coroutine[Any, Any, Message | bytearray | None],
     ) -> Outcome:
         reply = context.later(blocking=True)
         task = asyncio.get_running_loop().create_task(
@@ -124,16 +126,21 @@ class Dispatcher:
     async def _finish(
         context: Context,
         request: Message,
-        response: Coroutine[Any, Any, Message | bytearray],
+        response: Coroutine[Any, Any, Message | bytearray | None],
         reply: Reply,
     ) -> None:
-        answer: Message | bytearray
+        answer: Message | bytearray | None
         try:
-            answer = await response
-        except Exception as error:
-            answer = failure(context, request, error)
-        if not reply.abandoned:
-            reply.pending.answer(_frame(context, request, answer))
+            try:
+                answer = await response
+            except ProtocolError:
+                raise
+            except Exception as error:
+                answer = failure(context, request, error)
+            if not reply.abandoned:
+                reply.pending.answer(None if answer is None else _frame(context, request, answer))
+        except ProtocolError as error:
+            context.connection.break_off(str(error))
 
     async def close(self) -> None:
         """Wait for what is still running."""

@@ -118,6 +118,7 @@ class Connection:
         self._end = 0  # of the bytes received
         self._queue: deque[Pending] = deque()
         self._blocked = False
+        self._broken_off: str | None = None
         self._running = False
         self._frame_end = 0
         self._detached = False
@@ -206,6 +207,8 @@ class Connection:
         """
         if self._running or self.closed:
             return False
+        if self._broken_off is not None:
+            raise ProtocolError(self._broken_off)
         self._running = True
         try:
             return self._serve_frames()
@@ -286,6 +289,11 @@ class Connection:
                 self._blocked = False
             if head._parts is not None:
                 self.output += head._parts
+
+    def break_off(self, reason: str) -> None:
+        """A request that was taken turns out to leave no answer but the end of the connection."""
+        self._broken_off = reason
+        self._wake()
 
     def close(self) -> None:
         """Drop every waiting answer; the work behind them goes on."""
