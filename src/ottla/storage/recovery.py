@@ -41,7 +41,7 @@ from ottla.storage.disk import Buffer, Disk
 from ottla.storage.handles import Handles
 from ottla.storage.leader_epochs import LeaderEpochs
 from ottla.storage.log_config import INT32_MAX, LogConfig
-from ottla.storage.producer_snapshot import decode_snapshot
+from ottla.storage.producer_snapshot import decode_snapshot, encode_snapshot
 from ottla.storage.producer_state import ProducerStates
 from ottla.storage.segment import Segment
 from ottla.storage.segments import Segments
@@ -208,7 +208,7 @@ def recover(
         files.snapshots.remove(offset)
     epochs = _load_epochs(disk, path, segments, end, trusted)
     producers = ProducerStates()
-    load_producers(producers, disk, path, files.snapshots, segments, start, end, index=True)
+    load_producers(producers, disk, path, files.snapshots, segments, start, end, rebuild=True)
     unsynced = () if stop is Stop.CLEAN else tuple(segments)[doubted:-1]
     return Loaded(segments, start, end, epochs, producers, files.snapshots, cut, unsynced)
 
@@ -402,13 +402,13 @@ def load_producers(
     log_start_offset: Offset,
     log_end_offset: Offset,
     *,
-    index: bool = False,
+    rebuild: bool = False,
 ) -> None:
     """Set `producers` to the state at the log's end: the latest snapshot, then the batches.
 
-    With `index`, aborted transactions are entered into the segments'
-    transaction indexes as they are met, where they are missing. A snapshot
-    that does not match its checksum is removed, and an older one is taken.
+    With `rebuild`, what is missing is written on the way: a snapshot where a
+    segment begins, aborted transactions in transaction indexes. A snapshot that
+    does not match its checksum is removed, and an older one is taken.
     """
     producers.clear(log_start_offset)
     for offset in reversed(snapshots[:]):
@@ -425,17 +425,23 @@ def load_producers(
     start = producers.end_offset
     if start < log_end_offset:
         for segment in segments.from_offset(start):
-            _replay(producers, segment, start, index)
+            at = segment.base_offset
+            if rebuild and at > start and at not in snapshots:
+                file = f"{path}/{names.offset_file(at, names.SNAPSHOT)}"
+                disk.write(file, encode_snapshot(producers.entries()), sync=False)
+                snapshots.append(at)
+            _replay(producers, segment, start, rebuild)
+        snapshots.sort()
     producers.end_offset = log_end_offset
 
 
-def _replay(producers: ProducerStates, segment: Segment, start: Offset, index: bool) -> None:
+def _replay(producers: ProducerStates, segment: Segment, start: Offset, rebuild: bool) -> None:
     if segment.size == 0:
         return
     read = segment.handle.get().pread
     position = segment.offset_index.lookup(start) if start > segment.base_offset else 0
     known = -1
-    if index:
+    if rebuild:
         rows = segment.transaction_index.rows()
         known = rows[-1].last_offset if rows else -1
     with _damage(segment):
@@ -445,7 +451,7 @@ def _replay(producers: ProducerStates, segment: Segment, start: Offset, index: b
             if header.attributes & CONTROL_FLAG:
                 batch = read(header.size, header.position)
                 aborted = apply_control_batch(producers, batch)
-                if index and aborted is not None and aborted.last_offset > known:
+                if rebuild and aborted is not None and aborted.last_offset > known:
                     segment.transaction_index.append(aborted)
             else:
                 producers.apply_header(header)
