@@ -35,6 +35,13 @@ MAX_BYTES = 2**31 - 1
 MAX_PARTITIONS = 100_000
 """More in one fetch than any client has; a bound on what a request may cost."""
 
+UNRESOLVED = (
+    ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
+    ErrorCode.UNKNOWN_TOPIC_ID,
+    ErrorCode.TOPIC_AUTHORIZATION_FAILED,
+)
+"""Errors found before a log is asked; Kafka answers them with no aborted transactions, not null."""
+
 
 def fetch(context: Context, request: FetchRequest) -> FetchResponse | Reply:
     broker = context.broker
@@ -279,10 +286,15 @@ class Fetch:
         left = self._max_bytes
         looked_at = list(fetch_set.wanted.values()) if self._full else list(fetch_set.dirty)
         for wanted in looked_at:
-            row = PartitionData(partition_index=wanted.partition, aborted_transactions=None)
+            # Kafka never sends null records, and librdkafka does not take them.
+            row = PartitionData(
+                partition_index=wanted.partition, aborted_transactions=None, records=b""
+            )
             replica = self._resolve(wanted)
             if replica is None:
                 row.error_code, row.high_watermark, news = wanted.error, -1, True
+                if wanted.error in UNRESOLVED:
+                    row.aborted_transactions = []
                 if wanted.error is ErrorCode.NOT_LEADER_OR_FOLLOWER:
                     self._name_leader(wanted, row)
             else:
@@ -311,6 +323,8 @@ class Fetch:
         row.high_watermark = replica.high_watermark
         row.last_stable_offset = log.last_stable_offset
         row.log_start_offset = log.log_start_offset
+        if self._isolation is IsolationLevel.READ_COMMITTED:
+            row.aborted_transactions = []
         size = 0
         diverging = wanted.last_fetched_epoch >= 0 and self._diverges(wanted, replica, row)
         try:
@@ -335,18 +349,13 @@ class Fetch:
                     ]
             elif wanted.offset < log.log_start_offset:
                 raise ApiError(ErrorCode.OFFSET_OUT_OF_RANGE)
-        except ApiError as error:
-            row.error_code = error.code
-            row.high_watermark = -1
-            row.last_stable_offset = -1
-            row.log_start_offset = -1
+        except (ApiError, StorageError) as error:
+            row.error_code = (
+                error.code if isinstance(error, ApiError) else ErrorCode.KAFKA_STORAGE_ERROR
+            )
+            row.high_watermark = row.last_stable_offset = row.log_start_offset = -1
+            row.aborted_transactions = None
             return 0, True
-        except StorageError:
-            row.error_code = ErrorCode.KAFKA_STORAGE_ERROR
-            row.high_watermark = -1
-            return 0, True
-        if row.records is None:
-            row.records = b""
         news = size > 0 or diverging or self._has_news(wanted)
         wanted.seen_high_watermark = replica.high_watermark
         wanted.seen_start = log.log_start_offset
