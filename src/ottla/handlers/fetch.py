@@ -141,14 +141,14 @@ class Fetch:
             reply = self._context.later(blocking=False)
             self._read_cold(reply, response)
             return reply
-        self._reply = self._context.later(blocking=False)
+        reply = self._reply = self._context.later(blocking=False)
         if ready:
             self._finish()
         else:
             clock = self._context.broker.transport_clock
             self._fetch_set.on_news = self._news
             self._timer = clock.call_at(clock.now_ms() + self._request.max_wait_ms, self._finish)
-        return self._reply
+        return reply
 
     def _look(self) -> bool:
         """Look at the dirty partitions: may the answer leave already?"""
