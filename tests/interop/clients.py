@@ -19,6 +19,9 @@ import kafka
 DEADLINE_S = 60.0
 LARGEST = 4 << 20
 
+#: An hour ago: retention looks at the time of records.
+RECENT_MS = int(time.time() - 3600) * 1000
+
 Headers = tuple[tuple[str, bytes], ...]
 
 
@@ -28,7 +31,7 @@ class Record(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: Headers = ()
-    timestamp: int = 1_700_000_000_000
+    timestamp: int = RECENT_MS
 
 
 class Sender(AbstractContextManager["Sender"], Protocol):

@@ -3,7 +3,7 @@
 import struct
 
 import pytest
-from tests.interop.clients import CLIENTS, Client, Record
+from tests.interop.clients import CLIENTS, RECENT_MS, Client, Record
 from tests.interop.conftest import create_topic
 from tools.subject import Subject
 
@@ -14,7 +14,7 @@ ORDINARY = [
         key=f"key {n}".encode(),
         value=f"value {n} ".encode() * 8,
         headers=(("trace", str(n).encode()), ("trace", b"again"), ("empty", b"")),
-        timestamp=1_700_000_000_000 + n,
+        timestamp=RECENT_MS + n,
     )
     for n in range(200)
 ]

@@ -9,6 +9,8 @@ import java.io.PrintStream;
 import java.lang.reflect.InvocationTargetException;
 import java.nio.charset.StandardCharsets;
 import java.util.Base64;
+import java.util.Queue;
+import java.util.concurrent.ConcurrentLinkedQueue;
 import org.apache.kafka.common.utils.Exit;
 
 /**
@@ -34,11 +36,15 @@ public final class ToolServer {
         private volatile OutputStream to = OutputStream.nullOutputStream();
 
         @Override public void write(int b) throws IOException {
-            to.write(b);
+            if (Thread.currentThread() != unwinding) {
+                to.write(b);
+            }
         }
 
         @Override public void write(byte[] bytes, int from, int count) throws IOException {
-            to.write(bytes, from, count);
+            if (Thread.currentThread() != unwinding) {
+                to.write(bytes, from, count);
+            }
         }
     }
 
@@ -56,19 +62,20 @@ public final class ToolServer {
 
     private static final Sink OUT = new Sink();
     private static final Sink ERR = new Sink();
+    private static final Queue<Runnable> HOOKS = new ConcurrentLinkedQueue<>();
     private static volatile Integer exited;
+    private static volatile Thread unwinding;
 
     /**
-     * The first exit is the tool's; nothing it prints while the stack unwinds counts, since in a
-     * JVM of its own it would be gone. Unwinding closes its clients.
+     * The first exit is the tool's. Nothing that its thread prints while unwinding counts, since in
+     * a JVM of its own it would be gone; unwinding closes its clients.
      */
     private static synchronized void exit(int status) {
         if (exited == null) {
             System.out.flush();
             System.err.flush();
-            OUT.to = OutputStream.nullOutputStream();
-            ERR.to = OutputStream.nullOutputStream();
             exited = status;
+            unwinding = Thread.currentThread();
         }
         throw new Exited(status);
     }
@@ -83,7 +90,7 @@ public final class ToolServer {
         System.setIn(in);
         Exit.setExitProcedure((status, message) -> exit(status));
         Exit.setHaltProcedure((status, message) -> exit(status));
-        Exit.setShutdownHookAdder((name, runnable) -> { });
+        Exit.setShutdownHookAdder((name, hook) -> HOOKS.add(hook));
 
         for (String line = requests.readLine(); line != null; line = requests.readLine()) {
             String[] words = line.split(" ", -1);
@@ -98,9 +105,13 @@ public final class ToolServer {
             }
             String name = text(words[1]);
             exited = null;
+            unwinding = null;
             Thread tool = new Thread(() -> run(name, arguments), name);
             tool.start();
             tool.join();
+            for (Runnable hook = HOOKS.poll(); hook != null; hook = HOOKS.poll()) {
+                hook.run();
+            }
             System.out.flush();
             System.err.flush();
             answers.println((exited == null ? 0 : exited) + " " + encoded(stdout) + " " + encoded(stderr));

@@ -2,7 +2,7 @@
 
 from tools.kafka.jars import VERSION, get, jars, java, missing
 from tools.kafka.server import RealKafka
-from tools.kafka.tools import ToolError, ToolResult, Tools
+from tools.kafka.tools import ToolError, ToolResult, Tools, alone
 
 __all__ = [
     "VERSION",
@@ -10,6 +10,7 @@ __all__ = [
     "ToolError",
     "ToolResult",
     "Tools",
+    "alone",
     "get",
     "jars",
     "java",

@@ -30,9 +30,9 @@ def start(port: int, home: Path | None, extra: tuple[str, ...]) -> None:
     with RealKafka(port, settings, home) as kafka:
         click.echo(f"ready {kafka.bootstrap} {kafka.pid}")
         told: list[int] = []
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
             signal.signal(number, lambda number, _: told.append(number))
-        while not told and kafka.running():
+        while not told:
             signal.pause()
         kafka.stop()
 

@@ -2,8 +2,7 @@
 
 A JVM takes longer to start than most tools take to run, so `Tools` keeps one
 (`ToolServer.java`, compiled on the fly) and hands it one call after another.
-Tools that only a signal ends (VerifiableConsumer) need a process of their own:
-`java` gives the command line.
+A few need a JVM of their own: `alone`.
 """
 
 import base64
@@ -116,6 +115,29 @@ class Tools:
     ) -> None:
         """End the JVM."""
         self.close()
+
+
+def alone(name: str, *arguments: str, seconds: float = 300.0) -> str:
+    """Run a tool in a JVM of its own and return its stdout.
+
+    For tools that hang their last words on the JVM's end (VerifiableProducer).
+
+    Raises:
+        ToolError: a status other than 0, or no end within `seconds`.
+    """
+    try:
+        done = subprocess.run(
+            java(name, *arguments, level="OFF"),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=seconds,
+        )
+    except subprocess.TimeoutExpired as problem:
+        raise ToolError(f"{name}: no end within {seconds:g} s") from problem
+    if done.returncode != 0:
+        raise ToolError(f"{name}: status {done.returncode}\n{done.stdout}{done.stderr}")
+    return done.stdout
 
 
 def compiled(source: Path, into: Path) -> Path:
