@@ -23,7 +23,8 @@ class Connections:
         self._serve = serve
         self._clock = clock
         self._poison = poison
-        self._open: dict[ClientTransport, None] = {}
+        self._open: dict[ClientTransport, int] = {}
+        """With the time of the last sweep before which bytes had come."""
         self._per_host: Counter[str] = Counter()
         self._ids = itertools.count(1)
         self._said_full = False
@@ -59,7 +60,7 @@ class Connections:
         transport.connection.owner = Client(
             next(self._ids), transport.listener, host, Address(*transport.local)
         )
-        self._open[transport] = None
+        self._open[transport] = self._clock.now_ms()
         self._per_host[host] += 1
         return True
 
@@ -75,7 +76,11 @@ class Connections:
         now_ms = self._clock.now_ms()
         limit = self.config.connections_max_idle_ms
         for transport in list(self._open):
-            idle_ms = now_ms - transport.last_active_ms
+            if transport.is_active:
+                transport.is_active = False
+                self._open[transport] = now_ms
+                continue
+            idle_ms = now_ms - self._open[transport]
             if limit >= 0 and idle_ms > limit and not transport.connection.unanswered:
                 log.info("closing connection from %s:%d: idle", *transport.peer)
                 transport.close()

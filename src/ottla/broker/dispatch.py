@@ -13,11 +13,10 @@ from typing import Any
 
 from ottla.handlers.api_versions import unsupported_version
 from ottla.handlers.context import BrokerViews, Client, Context, Reply
-from ottla.handlers.registry import Handler, handler
+from ottla.handlers.registry import served
 from ottla.model.errors import ApiError, ErrorCode, ProtocolError, StorageError
 from ottla.net.connection import Connection, Outcome, Parts
-from ottla.wire.apis import response_class
-from ottla.wire.codec import decode
+from ottla.wire.apis import API, response_class
 from ottla.wire.message import Message
 from ottla.wire.primitives import skip_tagged
 
@@ -48,31 +47,19 @@ class Dispatcher:
         client_id: str | None = None
         if id_length >= 0:
             position += id_length
-            client_id = self._client_id(client, frame, position)
-        entry = handler(key)
-        if entry is None:
-            raise ProtocolError(f"API key {key} is not supported")
-        if not entry.min_version <= version <= entry.max_version:
-            if key == API_VERSIONS:
-                return self._unsupported_api_versions(connection, client, correlation_id, entry)
-            raise ProtocolError(f"API key {key} has no version {version}")
-        flexible = version >= entry.flexible_from
-        if flexible:
+            client_id = client.client_id
+            if client_id is None or frame[10:position] != client.client_id_bytes:
+                client_id = _new_client_id(client, frame, position)
+        api = served(key, version)
+        if api is None:
+            return self._unsupported(connection, client, key, version, correlation_id)
+        if api.flexible_request:
             position = _skip_tags(frame, position)
         # Bytes behind the message are left alone, as by Kafka: librdkafka sends three with some.
-        request, _ = decode(entry.request_class, version, frame, position)
-        context = Context(
-            self._views,
-            client,
-            connection,
-            key,
-            version,
-            correlation_id,
-            client_id,
-            flexible=flexible and key != API_VERSIONS,
-        )
+        request, _ = api.read(frame, position)
+        context = Context(self._views, client, connection, api, correlation_id, client_id)
         try:
-            response = entry.serve(context, request)
+            response = api.serve(context, request)
         except ProtocolError:
             raise
         except Exception as error:
@@ -85,27 +72,17 @@ class Dispatcher:
             return response.pending
         return self._later(context, request, response)
 
-    @staticmethod
-    def _client_id(client: Client, frame: memoryview, end: int) -> str | None:
-        """The client's name; nearly always the one of its last request."""
-        raw = bytes(frame[10:end])
-        if raw != client.client_id_bytes or client.client_id is None:
-            if end > len(frame):
-                raise ProtocolError("the client id ends behind its request")
-            try:
-                client.client_id = raw.decode()
-            except UnicodeDecodeError:
-                raise ProtocolError("the client id is not UTF-8") from None
-            client.client_id_bytes = raw
-        return client.client_id
-
-    def _unsupported_api_versions(
-        self, connection: Connection, client: Client, correlation_id: int, entry: Handler
+    def _unsupported(
+        self, connection: Connection, client: Client, key: int, version: int, correlation_id: int
     ) -> Outcome:
-        context = Context(
-            self._views, client, connection, API_VERSIONS, 0, correlation_id, None, flexible=False
-        )
-        return context.frame(unsupported_version((entry.min_version, entry.max_version)))
+        """Only ApiVersions has an answer to a version we do not know."""
+        if key != API_VERSIONS:
+            raise ProtocolError(f"API key {key}, version {version} is not supported")
+        api = served(API_VERSIONS, 0)
+        assert api is not None
+        context = Context(self._views, client, connection, api, correlation_id, None)
+        info = API[API_VERSIONS]
+        return context.frame(unsupported_version((info.min_version, info.max_version)))
 
     def _later(
         self,
@@ -147,6 +124,19 @@ class Dispatcher:
             await asyncio.wait(self._tasks)
 
 
+def _new_client_id(client: Client, frame: memoryview, end: int) -> str:
+    """The client's name, when it is not the one of its last request."""
+    if end > len(frame):
+        raise ProtocolError("the client id ends behind its request")
+    raw = bytes(frame[10:end])
+    try:
+        client.client_id = raw.decode()
+    except UnicodeDecodeError:
+        raise ProtocolError("the client id is not UTF-8") from None
+    client.client_id_bytes = raw
+    return client.client_id
+
+
 def _skip_tags(frame: memoryview, position: int) -> int:
     try:
         count = frame[position]
@@ -177,7 +167,7 @@ def failure(context: Context, request: Message, error: Exception) -> Message:
     else:
         log.exception("%s from %s failed", type(request).__name__, context.client.host)
         code, message = ErrorCode.UNKNOWN_SERVER_ERROR, None
-    return error_response(context.api_key, context.api_version, request, code, message)
+    return error_response(context.api.key, context.api_version, request, code, message)
 
 
 def error_response(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ottla.config.broker_config import BrokerConfig
 from ottla.config.loggers import Loggers
+from ottla.handlers.registry import Api
 from ottla.metadata.controller import Writes
 from ottla.metadata.image import Image
 from ottla.model.clock import Clock
@@ -14,12 +15,12 @@ from ottla.model.ids import BrokerId
 from ottla.model.randomness import Randomness
 from ottla.model.workers import Workers
 from ottla.net.connection import Connection, Parts, Pending
-from ottla.wire.codec import encode_parts
 from ottla.wire.message import Message
 
 if TYPE_CHECKING:
     from ottla.coordinator.group.coordinator import GroupCoordinator
     from ottla.handlers.fetch_sessions import FetchSessions
+    from ottla.replica.partition import Partition
     from ottla.replica.replicas import Replicas
     from ottla.storage.logs import Logs
 
@@ -83,6 +84,7 @@ class Client:
         "client_id_bytes",
         "connection_id",
         "host",
+        "leaders",
         "listener",
         "local",
         "principal",
@@ -98,6 +100,8 @@ class Client:
         self.client_id: str | None = None
         self.client_id_bytes = b""
         self.software = ("", "")
+        self.leaders: dict[tuple[str, bytes, int], tuple[Image, Partition]] = {}
+        """Partitions this client may write, and the image that said so (`handlers/produce.py`)."""
 
 
 class Reply:
@@ -128,14 +132,13 @@ class Context:
     """One request's circumstances."""
 
     __slots__ = (
-        "api_key",
+        "api",
         "api_version",
         "broker",
         "client",
         "client_id",
         "connection",
         "correlation_id",
-        "flexible",
     )
 
     def __init__(
@@ -143,21 +146,17 @@ class Context:
         broker: BrokerViews,
         client: Client,
         connection: Connection,
-        api_key: int,
-        api_version: int,
+        api: Api,
         correlation_id: int,
         client_id: str | None,
-        *,
-        flexible: bool,
     ) -> None:
         self.broker = broker
         self.client = client
         self.connection = connection
-        self.api_key = api_key
-        self.api_version = api_version
+        self.api = api
+        self.api_version = api.version
         self.correlation_id = correlation_id
         self.client_id = client_id
-        self.flexible = flexible
 
     # Answering
 
@@ -172,15 +171,20 @@ class Context:
 
     def frame(self, response: Message | bytearray) -> Parts:
         """The answer as it goes over the wire: size, correlation id, body."""
-        head = _FLEXIBLE_HEAD if self.flexible else _HEAD
+        api = self.api
+        head = bytearray(_FLEXIBLE_HEAD if api.flexible_answer else _HEAD)
+        parts: Parts = []
         if isinstance(response, bytearray):
-            parts: Parts = [bytearray(head), response]
+            parts = [head, response]
         else:
-            parts = encode_parts(response, self.api_version, head)
-        size = -4
-        for part in parts:
-            size += len(part)
-        _SIZE_AND_ID.pack_into(parts[0], 0, size, self.correlation_id)
+            rest = api.write(response, head, parts)
+            if rest:
+                parts.append(rest)
+        if len(parts) == 1:
+            size = len(head) - 4
+        else:
+            size = sum(map(len, parts)) - 4
+        _SIZE_AND_ID.pack_into(head, 0, size, self.correlation_id)
         return parts
 
     # Who asks

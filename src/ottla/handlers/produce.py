@@ -8,12 +8,13 @@ time (their records stay).
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, TypeAlias
 
 from ottla.handlers.context import Context, Reply
 from ottla.handlers.resolve import leader_of, topic_of
 from ottla.model.clock import Timer
 from ottla.model.errors import ApiError, ErrorCode, ProtocolError, StorageError
+from ottla.model.ids import Offset, PartitionId
 from ottla.model.isolation import Acks
 from ottla.model.names import INTERNAL_TOPICS
 from ottla.model.workers import Lane, Later
@@ -34,6 +35,8 @@ FIRST_WITH_IDS = 13
 ADMIN_CLIENT = "__admin_client"
 """The one client id Kafka lets write to internal topics."""
 
+MAX_KEPT_LEADERS = 10_000
+
 ON_LOOP_BYTES = 16 * 1024
 """A compressed batch up to this is expanded on the loop: that takes less than handing it over."""
 
@@ -45,118 +48,169 @@ _KNOWN_ACKS = frozenset(int(acks) for acks in Acks)
 def produce(
     context: Context, request: ProduceRequest
 ) -> ProduceResponse | Reply | Coroutine[Any, Any, ProduceResponse | None] | None:
-    for topic in request.topic_data:
-        for data in topic.partition_data:
-            if data.records is not None and len(data.records) > ON_LOOP_BYTES:
-                found = _replica(context, request, topic, data)
-                if isinstance(found, Partition) and must_expand(data.records, found.rules):
-                    context.connection.detach()
-                    return _produce_off_loop(context, request)
-    appended = _append_all(context, request, {})
-    if request.acks == NONE:
-        _check_unanswered(appended)
-        return None
-    if appended.waits:
-        reply = context.later(blocking=False)
-        Committing(context, request, appended, reply.respond)
-        return reply
-    return appended.response
-
-
-async def _produce_off_loop(context: Context, request: ProduceRequest) -> ProduceResponse | None:
-    """Large compressed batches are expanded by a worker; nothing is appended before all are."""
-    validated: dict[int, Later[ProducedBatch | ApiError]] = {}
-    now_ms = context.broker.clock.now_ms()
-    for topic in request.topic_data:
-        for data in topic.partition_data:
-            found = _replica(context, request, topic, data)
-            if isinstance(found, Partition):
-                job = partial(_validate, context.api_version, found, data, now_ms)
-                validated[id(data)] = context.broker.workers.submit(Lane.CODEC, job)
-    outcomes = {key: await later for key, later in validated.items()}
-    appended = _append_all(context, request, outcomes)
-    if request.acks == NONE:
-        _check_unanswered(appended)
-        return None
-    if appended.waits:
-        answered: asyncio.Future[ProduceResponse] = asyncio.get_running_loop().create_future()
-        Committing(context, request, appended, answered.set_result)
-        return await answered
-    return appended.response
-
-
-def _check_unanswered(appended: "Appended") -> None:
-    """There is nothing to put an error in: the producer learns by losing its connection."""
-    if appended.failed:
-        raise ProtocolError("a produce without acknowledgement failed")
-
-
-class Appended(NamedTuple):
-    response: ProduceResponse
-    waits: list[tuple[Partition, int, PartitionProduceResponse]]
-    """(partition, end offset whose commit is the acknowledgement, the row that waits for it)"""
-    failed: bool
-
-
-def _append_all(
-    context: Context,
-    request: ProduceRequest,
-    validated: Mapping[int, ProducedBatch | ApiError],
-) -> Appended:
-    """Append every partition's batch, each by itself; `validated` has those that were looked at."""
-    acks_all = request.acks == ALL
     response = ProduceResponse()
-    waits: list[tuple[Partition, int, PartitionProduceResponse]] = []
-    failed = False
+    batches, expand = _resolve(context, request, response)
+    if expand:
+        context.connection.detach()
+        return _produce_off_loop(context, request, response, batches)
+    waits = _append_all(context, request, batches, {})
+    if request.acks == NONE:
+        _check_unanswered(batches)
+        return None
+    if waits:
+        reply = context.later(blocking=False)
+        Committing(context, request, response, waits, reply.respond)
+        return reply
+    return response
+
+
+async def _produce_off_loop(
+    context: Context, request: ProduceRequest, response: ProduceResponse, batches: "list[Batch]"
+) -> ProduceResponse | None:
+    """Large compressed batches are expanded by a worker; nothing is appended before all are."""
+    now_ms = context.broker.clock.now_ms()
+    looking: dict[int, Later[ProducedBatch | ApiError]] = {}
+    for _, data, replica in batches:
+        if replica is not None:
+            job = partial(_validated, context.api_version, replica, data, now_ms)
+            looking[id(data)] = context.broker.workers.submit(Lane.CODEC, job)
+    validated = {key: await later for key, later in looking.items()}
+    waits = _append_all(context, request, batches, validated)
+    if request.acks == NONE:
+        _check_unanswered(batches)
+        return None
+    if waits:
+        answered: asyncio.Future[ProduceResponse] = asyncio.get_running_loop().create_future()
+        Committing(context, request, response, waits, answered.set_result)
+        return await answered
+    return response
+
+
+Batch: TypeAlias = tuple[PartitionProduceResponse, PartitionProduceData, Partition | None]
+"""What is produced to one partition: the row of its answer, its bytes, and, unless the row
+says why not, where it goes."""
+
+Wait: TypeAlias = tuple[Partition, Offset, PartitionProduceResponse]
+"""(partition, end offset whose commit is the acknowledgement, the row that waits for it)"""
+
+
+def _resolve(
+    context: Context, request: ProduceRequest, response: ProduceResponse
+) -> tuple[list[Batch], bool]:
+    """Find each batch's partition; say whether one of them is better expanded by a worker."""
+    image = context.broker.image
+    leaders = context.client.leaders
+    batches: list[Batch] = []
+    expand = False
     for topic in request.topic_data:
-        rows = []
+        rows: list[PartitionProduceResponse] = []
+        name, topic_id = topic.name, topic.topic_id
         for data in topic.partition_data:
             row = PartitionProduceResponse(index=data.index)
             rows.append(row)
-            try:
-                replica = _replica(context, request, topic, data)
-                if not isinstance(replica, Partition):
-                    raise replica
-                end = _append(context, replica, data, row, validated.get(id(data)))
-                if acks_all and end > replica.high_watermark:
-                    waits.append((replica, end, row))
-            except ApiError as error:
-                failed = True
-                _refuse(row, error)
-            except StorageError as error:
-                failed = True
-                _refuse(row, ApiError(ErrorCode.KAFKA_STORAGE_ERROR, str(error)))
+            replica: Partition | None
+            # What was found under this image stands as long as the image does.
+            kept = leaders.get((name, topic_id, data.index))
+            if kept is not None and kept[0] is image and kept[1].is_leader:
+                replica = kept[1]
+            else:
+                found = _find(context, topic, data.index)
+                if isinstance(found, ApiError):
+                    _refuse(row, found)
+                    replica = None
+                else:
+                    replica = found
+                    if len(leaders) >= MAX_KEPT_LEADERS:
+                        leaders.clear()
+                    leaders[name, topic_id, data.index] = image, replica
+            records = data.records
+            if replica is not None and records is not None and len(records) > ON_LOOP_BYTES:
+                expand = expand or must_expand(records, replica.rules)
+            batches.append((row, data, replica))
         response.responses.append(
-            TopicProduceResponse(name=topic.name, topic_id=topic.topic_id, partition_responses=rows)
+            TopicProduceResponse(name=name, topic_id=topic_id, partition_responses=rows)
         )
-    return Appended(response, waits, failed)
+    if request.acks not in _KNOWN_ACKS or request.transactional_id is not None:
+        error = ApiError(
+            ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED
+            if request.acks in _KNOWN_ACKS
+            else ErrorCode.INVALID_REQUIRED_ACKS
+        )
+        for row, _, _ in batches:
+            _refuse(row, error)
+        return [(row, data, None) for row, data, _ in batches], False
+    return batches, expand
 
 
-def _replica(
-    context: Context, request: ProduceRequest, topic: TopicProduceData, data: PartitionProduceData
-) -> Partition | ApiError:
-    """Where the batch goes, or why it may not."""
-    if request.acks not in _KNOWN_ACKS:
-        return ApiError(ErrorCode.INVALID_REQUIRED_ACKS)
-    if request.transactional_id is not None:
-        return ApiError(ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
-    found = topic_of(
-        context, "WRITE", topic.name, topic.topic_id, by_id=context.api_version >= FIRST_WITH_IDS
-    )
+def _find(context: Context, topic: TopicProduceData, index: PartitionId) -> Partition | ApiError:
+    """Where a batch goes, or why it may not."""
+    by_id = context.api_version >= FIRST_WITH_IDS
+    found = topic_of(context, "WRITE", topic.name, topic.topic_id, by_id=by_id)
     if isinstance(found, ErrorCode):
         return ApiError(found)
     if found.name in INTERNAL_TOPICS and context.client_id != ADMIN_CLIENT:
         return ApiError(
             ErrorCode.INVALID_TOPIC_EXCEPTION, f"Cannot append to internal topic {found.name}"
         )
-    replica = leader_of(context, found, data.index)
+    replica = leader_of(context, found, index)
     return ApiError(replica) if isinstance(replica, ErrorCode) else replica
 
 
-def _validate(
+def _check_unanswered(batches: list[Batch]) -> None:
+    """There is nothing to put an error in: the producer learns by losing its connection."""
+    if any(row.error_code for row, _, _ in batches):
+        raise ProtocolError("a produce without acknowledgement failed")
+
+
+def _append_all(
+    context: Context,
+    request: ProduceRequest,
+    batches: list[Batch],
+    validated: Mapping[int, ProducedBatch | ApiError],
+) -> list[Wait]:
+    """Append every batch, each by itself; `validated` has those that were looked at.
+
+    Returns who must wait for a commit before the answer may leave.
+    """
+    acks_all = request.acks == ALL
+    now_ms = context.broker.clock.now_ms()
+    waits: list[Wait] = []
+    for row, data, replica in batches:
+        if replica is None:
+            continue
+        try:
+            produced = validated.get(id(data)) if validated else None
+            if produced is None:
+                produced = validate_produced(
+                    data.records,
+                    replica.rules,
+                    partition=replica.name,
+                    api_version=context.api_version,
+                    now_ms=now_ms,
+                )
+            elif isinstance(produced, ApiError):
+                raise produced
+            if produced.attributes & TRANSACTIONAL_FLAG:
+                raise ApiError(ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
+            result = replica.append(produced.batch, produced, now_ms)
+        except ApiError as error:
+            _refuse(row, error)
+            continue
+        except StorageError as error:
+            _refuse(row, ApiError(ErrorCode.KAFKA_STORAGE_ERROR, str(error)))
+            continue
+        row.base_offset = result.base_offset
+        row.log_append_time_ms = result.log_append_time_ms
+        row.log_start_offset = result.log_start_offset
+        if acks_all and result.last_offset >= replica.high_watermark:
+            waits.append((replica, result.last_offset + 1, row))
+    return waits
+
+
+def _validated(
     api_version: int, replica: Partition, data: PartitionProduceData, now_ms: int
 ) -> ProducedBatch | ApiError:
-    """Look at one batch, on the loop or in a worker."""
+    """For a worker: what is wrong comes back as a value."""
     try:
         return validate_produced(
             data.records,
@@ -167,28 +221,6 @@ def _validate(
         )
     except ApiError as error:
         return error
-
-
-def _append(
-    context: Context,
-    replica: Partition,
-    data: PartitionProduceData,
-    row: PartitionProduceResponse,
-    produced: ProducedBatch | ApiError | None,
-) -> int:
-    """Append one partition's batch; return the end offset whose commit is its acknowledgement."""
-    now_ms = context.broker.clock.now_ms()
-    if produced is None:
-        produced = _validate(context.api_version, replica, data, now_ms)
-    if isinstance(produced, ApiError):
-        raise produced
-    if produced.attributes & TRANSACTIONAL_FLAG:
-        raise ApiError(ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
-    result = replica.append(produced.batch, produced, now_ms)
-    row.base_offset = result.base_offset
-    row.log_append_time_ms = result.log_append_time_ms
-    row.log_start_offset = result.log_start_offset
-    return result.last_offset + 1
 
 
 def _refuse(row: PartitionProduceResponse, error: ApiError) -> None:
@@ -212,17 +244,18 @@ class Committing:
         self,
         context: Context,
         request: ProduceRequest,
-        appended: Appended,
+        response: ProduceResponse,
+        waits: list[Wait],
         respond: Callable[[ProduceResponse], object],
     ) -> None:
         self._respond = respond
-        self._response = appended.response
-        self._open = {id(row): row for _, _, row in appended.waits}
+        self._response = response
+        self._open = {id(row): row for _, _, row in waits}
         clock = context.broker.transport_clock
         self._timer: Timer | None = clock.call_at(
             clock.now_ms() + max(0, request.timeout_ms), self._timed_out
         )
-        for replica, end, row in appended.waits:
+        for replica, end, row in waits:
             replica.when_committed(end, partial(self._committed, row))
 
     def _committed(self, row: PartitionProduceResponse, error: ApiError | None) -> None:

@@ -7,9 +7,10 @@ up before it has loaded what nobody asked for.
 
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import Any
 
-from ottla.wire.apis import API, request_class
+from ottla.wire.apis import API, request_class, response_class
+from ottla.wire.codec import Reader, Writer, reader, writer
 
 HANDLERS: dict[int, str] = {
     0: "produce:produce",
@@ -45,31 +46,36 @@ HANDLERS: dict[int, str] = {
 """API key -> module and function below `ottla.handlers`."""
 
 
-class Handler(NamedTuple):
-    serve: Callable[..., Any]
-    request_class: type[Any]
-    min_version: int
-    max_version: int
-    flexible_from: int
+class Api:
+    """One version of one API: how its requests are read, served and answered."""
+
+    __slots__ = ("flexible_answer", "flexible_request", "key", "read", "serve", "version", "write")
+
+    def __init__(self, key: int, version: int, serve: Callable[..., Any]) -> None:
+        info = API[key]
+        self.key = key
+        self.version = version
+        self.serve = serve
+        self.flexible_request = info.is_flexible(version)
+        self.flexible_answer = self.flexible_request and key != API_VERSIONS
+        """Whether a tagged section stands before the answer's body (KIP-511)."""
+        self.read: Reader[Any] = reader(request_class(key), version)
+        self.write: Writer[Any] = writer(response_class(key), version)
 
 
-_NEVER = 1 << 15
-_loaded: dict[int, Handler] = {}
+API_VERSIONS = 18
+_served: dict[tuple[int, int], Api] = {}
 
 
-def handler(api_key: int) -> Handler | None:
-    """The handler of an API, loaded on first use; None if it is not implemented."""
-    found = _loaded.get(api_key)
+def served(api_key: int, version: int) -> Api | None:
+    """One version of an API, loaded on first use; None if it is not implemented."""
+    found = _served.get((api_key, version))
     if found is None and api_key in HANDLERS:
-        module, _, function = HANDLERS[api_key].partition(":")
         info = API[api_key]
-        found = _loaded[api_key] = Handler(
-            getattr(import_module(f"ottla.handlers.{module}"), function),
-            request_class(api_key),
-            info.min_version,
-            info.max_version,
-            _NEVER if info.flexible_from is None else info.flexible_from,
-        )
+        if info.min_version <= version <= info.max_version:
+            module, _, function = HANDLERS[api_key].partition(":")
+            serve = getattr(import_module(f"ottla.handlers.{module}"), function)
+            found = _served[api_key, version] = Api(api_key, version, serve)
     return found
 
 

@@ -40,8 +40,8 @@ class ClientTransport(asyncio.BufferedProtocol):
         self.listener = listener
         self.peer = ("", 0)
         self.local = ("", 0)
-        self.last_active_ms = clock.now_ms()
-        self._clock = clock
+        self.is_active = True
+        """Bytes came since somebody last looked, and set it back."""
         self._opened = opened
         self._closed = closed
         self._transport: asyncio.Transport | None = None
@@ -71,8 +71,8 @@ class ClientTransport(asyncio.BufferedProtocol):
         return self.connection.get_buffer()
 
     def buffer_updated(self, nbytes: int) -> None:
-        self.last_active_ms = self._clock.now_ms()
-        self._turn(self.connection.received, nbytes)
+        self.is_active = True
+        self._turn(nbytes)
 
     def eof_received(self) -> bool:
         return False
@@ -113,18 +113,20 @@ class ClientTransport(asyncio.BufferedProtocol):
     def _scheduled_turn(self) -> None:
         self._turn_scheduled = False
         if not self.connection.closed:
-            self._turn(self.connection.received, 0)
+            self._turn(0)
 
-    def _turn(self, serve: Callable[[int], bool], count: int) -> None:
-        try:
-            again = serve(count)
-        except ProtocolError as error:
-            log.info("closing connection from %s:%d: %s", *self.peer[:2], error)
-            self._flush()
-            self.abort_after_output()
-            return
-        self._flush()
+    def _turn(self, count: int) -> None:
+        """Take note of `count` received bytes, serve, send; then read on, or not."""
         connection = self.connection
+        try:
+            again = connection.received(count)
+        except ProtocolError as error:
+            log.info("closing connection from %s:%d: %s", *self.peer, error)
+            self._flush()
+            self.close()
+            return
+        if connection.output:
+            self._flush()
         if again:
             self._wake()
         reading = not again and connection.wants_read
@@ -134,9 +136,6 @@ class ClientTransport(asyncio.BufferedProtocol):
                 self._transport.resume_reading()
             else:
                 self._transport.pause_reading()
-
-    def abort_after_output(self) -> None:
-        self.close()
 
     def _flush(self) -> None:
         parts = self.connection.output
