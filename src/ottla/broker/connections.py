@@ -3,17 +3,28 @@
 import itertools
 import logging
 from collections import Counter
+from typing import NamedTuple
 
 from ottla.config.broker_config import BrokerConfig
 from ottla.handlers.context import Address, Client
 from ottla.model.clock import Clock
-from ottla.net.connection import Serve
+from ottla.net.connection import BufferBudget, Connection, Serve
 from ottla.net.transport import ClientTransport
+
+BUFFER_BUDGET = 512 * 1024 * 1024
+"""Bytes that the large receive buffers of all connections may take together."""
 
 BUFFER_IDLE_MS = 10_000
 """A connection silent for this long gives its large buffer back."""
 
 log = logging.getLogger("ottla.net")
+
+
+class Seen(NamedTuple):
+    """What a connection had done when a sweep last saw it doing something."""
+
+    progress: int
+    at_ms: int
 
 
 class Connections:
@@ -23,8 +34,8 @@ class Connections:
         self._serve = serve
         self._clock = clock
         self._poison = poison
-        self._open: dict[ClientTransport, int] = {}
-        """With the time of the last sweep before which bytes had come."""
+        self._open: dict[ClientTransport, Seen] = {}
+        self._budget = BufferBudget(BUFFER_BUDGET, self._evict)
         self._per_host: Counter[str] = Counter()
         self._ids = itertools.count(1)
         self._said_full = False
@@ -41,6 +52,7 @@ class Connections:
             max_request_size=self.config.socket_request_max_bytes,
             opened=self._opened,
             closed=self._closed,
+            budget=self._budget,
             poison=self._poison,
         )
 
@@ -60,7 +72,7 @@ class Connections:
         transport.connection.owner = Client(
             next(self._ids), transport.listener, host, Address(*transport.local)
         )
-        self._open[transport] = self._clock.now_ms()
+        self._open[transport] = Seen(0, self._clock.now_ms())
         self._per_host[host] += 1
         return True
 
@@ -76,16 +88,29 @@ class Connections:
         now_ms = self._clock.now_ms()
         limit = self.config.connections_max_idle_ms
         for transport in list(self._open):
-            if transport.is_active:
-                transport.is_active = False
-                self._open[transport] = now_ms
+            seen = self._open[transport]
+            progress = transport.connection.progress
+            if progress != seen.progress:
+                self._open[transport] = Seen(progress, now_ms)
                 continue
-            idle_ms = now_ms - self._open[transport]
+            idle_ms = now_ms - seen.at_ms
             if limit >= 0 and idle_ms > limit and not transport.connection.unanswered:
                 log.info("closing connection from %s:%d: idle", *transport.peer)
                 transport.close()
             elif idle_ms > BUFFER_IDLE_MS:
                 transport.connection.shrink()
+
+    def _evict(self, connection: Connection) -> None:
+        for transport in self._open:
+            if transport.connection is connection:
+                log.warning(
+                    "closing connection from %s:%d: its unfinished request holds %d bytes, and "
+                    "others need room",
+                    *transport.peer,
+                    connection.buffer_size,
+                )
+                transport.abort()
+                return
 
     def close_all(self) -> None:
         for transport in list(self._open):

@@ -91,6 +91,37 @@ Outcome: TypeAlias = Parts | Pending | None
 Serve: TypeAlias = Callable[["Connection", memoryview], Outcome]
 
 
+class BufferBudget:
+    """What all large receive buffers may take together.
+
+    Who holds the most goes first when it is used up: a peer that sends half of a
+    huge request and waits must not keep others from sending theirs.
+    """
+
+    def __init__(self, limit: int, evict: Callable[["Connection"], None]) -> None:
+        """`evict` closes a connection; small buffers are not counted."""
+        self.limit = limit
+        self.used = 0
+        self._evict = evict
+        self._large: dict[Connection, int] = {}
+
+    def resized(self, connection: "Connection", old: int, new: int) -> None:
+        """A connection is about to have a buffer of `new` bytes in place of its `old` one."""
+        if new > COMFORTABLE_BUFFER_SIZE:
+            self._large[connection] = new
+        elif self._large.pop(connection, 0) == 0:
+            return
+        self.used += (new if new > COMFORTABLE_BUFFER_SIZE else 0) - (
+            old if old > COMFORTABLE_BUFFER_SIZE else 0
+        )
+        while self.used > self.limit and len(self._large) > 1:
+            largest = max(self._large, key=self._large.__getitem__)
+            if largest is connection:
+                return
+            self._evict(largest)
+            assert largest not in self._large
+
+
 class Connection:
     """One client's byte streams, cut into requests and answers."""
 
@@ -101,9 +132,12 @@ class Connection:
         now_ms: Callable[[], int],
         wake: Callable[[], None],
         max_request_size: int,
+        budget: "BufferBudget | None" = None,
         poison: bool = False,
     ) -> None:
         """`wake` is called when answers or a turn are due outside `received` and `turn`."""
+        self.bytes_received = 0
+        self.requests_served = 0
         self.output: Parts = []
         self.output_paused = False
         self.closed = False
@@ -113,6 +147,7 @@ class Connection:
         self._now_ms = now_ms
         self._wake = wake
         self._max_request_size = max_request_size
+        self._budget = budget
         self._poison = poison
         self._buffer = bytearray(FIRST_BUFFER_SIZE)
         self._view = memoryview(self._buffer)
@@ -136,7 +171,17 @@ class Connection:
     def received(self, count: int) -> bool:
         """Take note of `count` received bytes and serve what is whole; see `turn`."""
         self._end += count
+        self.bytes_received += count
         return self.turn()
+
+    @property
+    def progress(self) -> int:
+        """Grows with requests served and with every 64 KiB: a dribble of bytes is no progress."""
+        return self.requests_served + (self.bytes_received >> 16)
+
+    @property
+    def buffer_size(self) -> int:
+        return len(self._buffer)
 
     @property
     def wants_read(self) -> bool:
@@ -179,6 +224,8 @@ class Connection:
     def _replace_buffer(self, size: int, start: int) -> None:
         """Continue with a new buffer that holds what was received from `start` on."""
         rest = self._view[start : self._end]
+        if self._budget is not None:
+            self._budget.resized(self, len(self._buffer), size)
         buffer = bytearray(size)
         self._view = memoryview(buffer)
         self._view[: len(rest)] = rest
@@ -243,6 +290,7 @@ class Connection:
                 if now_ms > until or served >= MAX_REQUESTS_PER_TURN:
                     return True
             served += 1
+            self.requests_served += 1
             self._serve_one(frame_start, frame_end)
         if self._start == self._end:
             self._start = self._end = 0
@@ -307,6 +355,8 @@ class Connection:
 
     def close(self) -> None:
         """Drop every waiting answer; the work behind them goes on."""
+        if not self.closed and self._budget is not None:
+            self._budget.resized(self, len(self._buffer), 0)
         self.closed = True
         for pending in self._queue:
             pending.forget()

@@ -11,7 +11,7 @@ from typing import cast
 
 from ottla.model.clock import Clock
 from ottla.model.errors import ProtocolError
-from ottla.net.connection import Connection, Parts, Serve
+from ottla.net.connection import BufferBudget, Connection, Parts, Serve
 
 JOIN_LIMIT = 64 * 1024
 """Parts below this are copied together; a larger one gets a send of its own."""
@@ -34,14 +34,13 @@ class ClientTransport(asyncio.BufferedProtocol):
         max_request_size: int,
         opened: Callable[["ClientTransport"], bool],
         closed: Callable[["ClientTransport"], None],
+        budget: BufferBudget | None = None,
         poison: bool = False,
     ) -> None:
         """`opened` may refuse the connection; `closed` is called once for every one it took."""
         self.listener = listener
         self.peer = ("", 0)
         self.local = ("", 0)
-        self.is_active = True
-        """Bytes came since somebody last looked, and set it back."""
         self._opened = opened
         self._closed = closed
         self._transport: asyncio.Transport | None = None
@@ -53,6 +52,7 @@ class ClientTransport(asyncio.BufferedProtocol):
             now_ms=clock.now_ms,
             wake=self._wake,
             max_request_size=max_request_size,
+            budget=budget,
             poison=poison,
         )
 
@@ -71,7 +71,6 @@ class ClientTransport(asyncio.BufferedProtocol):
         return self.connection.get_buffer()
 
     def buffer_updated(self, nbytes: int) -> None:
-        self.is_active = True
         self._turn(nbytes)
 
     def eof_received(self) -> bool:

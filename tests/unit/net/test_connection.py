@@ -14,6 +14,7 @@ from ottla.net.connection import (
     MAX_REQUESTS_PER_TURN,
     MAX_UNANSWERED,
     POISON,
+    BufferBudget,
     Connection,
     Outcome,
     Pending,
@@ -261,3 +262,30 @@ def test_an_idle_connection_gives_its_buffer_back() -> None:
     peer.taken()
     peer.send(frame(b"again"))
     assert peer.taken() == b"again"
+
+
+def test_when_buffers_are_used_up_the_largest_holder_goes() -> None:
+    evicted: list[Connection] = []
+
+    def evict(connection: Connection) -> None:
+        evicted.append(connection)
+        connection.close()
+
+    budget = BufferBudget(MAX_SIZE, evict)
+    greedy = Peer(echo, budget=budget)
+    greedy.send(struct.pack(">i", MAX_SIZE) + bytes(MAX_SIZE - 1))
+    assert evicted == []
+    modest = Peer(echo, budget=budget)
+    modest.send(frame(bytes(MAX_SIZE // 2)))
+    assert evicted == [greedy.connection]
+    assert modest.taken() == bytes(MAX_SIZE // 2)
+    modest.connection.shrink()
+    assert budget.used == 0
+
+
+def test_a_dribble_of_bytes_is_no_progress_and_a_request_is() -> None:
+    peer = Peer(echo)
+    peer.send(struct.pack(">i", 1000) + bytes(999))
+    assert peer.connection.progress == 0
+    peer.send(b"x")
+    assert peer.connection.progress == 1
