@@ -140,10 +140,10 @@ def _new_client_id(client: Client, frame: memoryview, end: int) -> str:
 def _skip_tags(frame: memoryview, position: int) -> int:
     try:
         count = frame[position]
+        position += 1
+        return skip_tagged(frame, position, len(frame), count) if count else position
     except IndexError:
         raise ProtocolError("the request ends within its header") from None
-    position += 1
-    return skip_tagged(frame, position, len(frame), count) if count else position
 
 
 def _frame(context: Context, request: Message, response: Message | bytearray) -> Parts:
