@@ -1,4 +1,4 @@
-"""A partition's log in memory, as `coordinator.runtime.LogPort` wants it."""
+"""A partition's log in memory, as `coordinator.outcome.LogPort` wants it."""
 
 from collections.abc import Callable
 

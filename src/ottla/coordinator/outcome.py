@@ -16,8 +16,10 @@ What must survive a restart changes in `Shard.apply` alone.
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
-from ottla.model.errors import ErrorCode
-from ottla.model.ids import Offset, ProducerId
+from ottla.model.errors import ApiError, ErrorCode
+from ottla.model.ids import LeaderEpoch, Offset, ProducerId
+
+Buffer = bytes | bytearray | memoryview
 
 
 class Waiter:
@@ -79,3 +81,32 @@ class Shard(Protocol[R]):
 
     def wake(self, now_ms: int, /) -> Outcome[R] | None:
         """Decide the earliest deadline that has passed; None when there is none."""
+
+
+class LogPort(Protocol):
+    """What a shard needs from its partition, led by this broker."""
+
+    @property
+    def leader_epoch(self) -> LeaderEpoch: ...
+
+    @property
+    def log_start_offset(self) -> Offset: ...
+
+    @property
+    def high_watermark(self) -> Offset: ...
+
+    def append(self, batch: bytes, /) -> Offset:
+        """Append as leader; return the offset after the batch.
+
+        Raises:
+            ApiError: refused, nothing was written.
+            Exception: anything else leaves it unknown.
+        """
+
+    def when_committed(
+        self, offset: Offset, callback: Callable[[ApiError | None], None], /
+    ) -> None:
+        """Call back once: the high watermark has reached `offset`, or leadership was lost."""
+
+    def read(self, offset: Offset, max_bytes: int, /) -> Buffer:
+        """Whole batches from the one that holds `offset`; empty at the end of the log."""

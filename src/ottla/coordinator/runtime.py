@@ -24,60 +24,23 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
-from ottla.coordinator.outcome import Answer, Outcome, Shard, Waiter
+from ottla.coordinator.outcome import Answer, LogPort, Outcome, Shard, Waiter
+from ottla.coordinator.replay import replay
 from ottla.model.clock import Clock, Timer
-from ottla.model.errors import ApiError, ErrorCode, ProtocolError
+from ottla.model.errors import ApiError, ErrorCode
 from ottla.model.ids import NO_PRODUCER_ID, LeaderEpoch, Offset, PartitionId
-from ottla.record.batch import BatchHeader, batches
 from ottla.record.builder import build_batch
-from ottla.record.control import read_end_txn_marker
-from ottla.record.records import Record, decode_records, records_of
+from ottla.record.records import Record
 
 log = logging.getLogger(__name__)
-
-READ_BYTES = 1 << 18
-"""Read from the log at once while loading."""
-
-RECORDS_PER_SLICE = 200
-"""Applied in one turn of the loop while loading, so that it is not held over a few ms."""
 
 WAKES_PER_TURN = 64
 """Deadlines decided in one turn of the loop."""
 
 S = TypeVar("S", bound=Shard[Any])
 T = TypeVar("T")
-Buffer = bytes | bytearray | memoryview
-
-
-class LogPort(Protocol):
-    """What a shard needs from its partition, led by this broker."""
-
-    @property
-    def leader_epoch(self) -> LeaderEpoch: ...
-
-    @property
-    def log_start_offset(self) -> Offset: ...
-
-    @property
-    def high_watermark(self) -> Offset: ...
-
-    def append(self, batch: bytes, /) -> Offset:
-        """Append as leader; return the offset after the batch.
-
-        Raises:
-            ApiError: refused, nothing was written.
-            Exception: anything else leaves it unknown.
-        """
-
-    def when_committed(
-        self, offset: Offset, callback: Callable[[ApiError | None], None], /
-    ) -> None:
-        """Call back once: the high watermark has reached `offset`, or leadership was lost."""
-
-    def read(self, offset: Offset, max_bytes: int, /) -> Buffer:
-        """Whole batches from the one that holds `offset`; empty at the end of the log."""
 
 
 class _Pending(Waiter):
@@ -169,7 +132,7 @@ class _Incarnation(Generic[S]):
         self.applied_end = port.log_start_offset
         self.is_active = False
         self.is_closed = False
-        self.progress: Iterator[None] | None = None
+        self.progress: Iterator[Offset] | None = None
         self.timer: Timer | None = None
         self.timer_ms: int | None = None
         self.uncommitted: deque[_Uncommitted] = deque()
@@ -224,7 +187,7 @@ class CoordinatorRuntime(Generic[S]):
         shard = self._shard_factory(partition)
         incarnation = _Incarnation(self._numbers, partition, shard, port)
         self._incarnations[partition] = incarnation
-        incarnation.progress = self._replay(incarnation)
+        incarnation.progress = replay(shard, port, f"{self.name}-{partition}")
         self._to_load.append(incarnation)
         self._load_soon()
 
@@ -524,7 +487,8 @@ class CoordinatorRuntime(Generic[S]):
         incarnation = self._to_load[0]
         assert incarnation.progress is not None
         try:
-            for _ in incarnation.progress:
+            for applied_end in incarnation.progress:
+                incarnation.applied_end = applied_end
                 break
             else:
                 self._to_load.remove(incarnation)
@@ -535,55 +499,6 @@ class CoordinatorRuntime(Generic[S]):
                 self._to_load.remove(incarnation)
             self._give_up(incarnation)
         self._load_soon()
-
-    def _replay(self, incarnation: _Incarnation[S]) -> Iterator[None]:
-        """Apply the whole log; yields after each slice."""
-        port = incarnation.port
-        done = 0
-        while True:
-            # A copy: slices of it outlive this turn of the loop.
-            buffer = bytes(port.read(incarnation.applied_end, READ_BYTES))
-            start = incarnation.applied_end
-            for header in batches(buffer):
-                if header.last_offset < start:
-                    continue
-                for _ in self._replay_batch(incarnation, buffer, header, start):
-                    done += 1
-                    if done % RECORDS_PER_SLICE == 0:
-                        yield
-                incarnation.applied_end = header.next_offset
-            if incarnation.applied_end == start:
-                return
-
-    def _replay_batch(
-        self, incarnation: _Incarnation[S], buffer: Buffer, header: BatchHeader, start: Offset
-    ) -> Iterator[None]:
-        shard = incarnation.shard
-        producer_id = header.producer_id if header.is_transactional else NO_PRODUCER_ID
-        for record in decode_records(records_of(buffer, header), header):
-            yield
-            if record.offset < start:
-                continue
-            if header.is_control:
-                marker = read_end_txn_marker(record)
-                if marker is not None:
-                    shard.apply_marker(header.producer_id, marker.committed)
-                continue
-            if record.key is None:
-                continue
-            try:
-                decoded = shard.decode(record.key, record.value)
-            except ProtocolError as error:
-                log.error(
-                    "%s-%d: the record at offset %d cannot be read and is passed over: %s",
-                    self.name,
-                    incarnation.partition,
-                    record.offset,
-                    error,
-                )
-                continue
-            if decoded is not None:
-                shard.apply(decoded, record.offset, producer_id)
 
     def _activate(self, incarnation: _Incarnation[S]) -> None:
         incarnation.progress = None

@@ -8,7 +8,8 @@ import pytest
 from tests.support.log_port import MemoryPort
 
 from ottla.coordinator.outcome import Outcome, Waiter
-from ottla.coordinator.runtime import RECORDS_PER_SLICE, CoordinatorRuntime
+from ottla.coordinator.replay import RECORDS_PER_SLICE
+from ottla.coordinator.runtime import CoordinatorRuntime
 from ottla.model.errors import ApiError, ErrorCode, ProtocolError
 from ottla.record.builder import build_batch
 from ottla.record.control import build_end_txn_marker

@@ -13,9 +13,9 @@ from ottla.coordinator.group.history import Rebalance
 from ottla.coordinator.group.lookups import Lookups
 from ottla.coordinator.group.settings import Caller, GroupSettings
 from ottla.coordinator.group.shard import GroupShard
-from ottla.coordinator.outcome import Outcome, Waiter
+from ottla.coordinator.outcome import LogPort, Outcome, Waiter
 from ottla.coordinator.routing import partition_for
-from ottla.coordinator.runtime import CoordinatorRuntime, LogPort
+from ottla.coordinator.runtime import CoordinatorRuntime
 from ottla.model.clock import Clock
 from ottla.model.errors import ApiError, ErrorCode
 from ottla.model.ids import LeaderEpoch, PartitionId, TopicName
