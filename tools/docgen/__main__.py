@@ -5,10 +5,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from tools.docgen.architecture import architecture_picture
 from tools.docgen.configuration import configuration_page
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PAGES: dict[str, Callable[[], str]] = {"docs/reference/configuration.md": configuration_page}
+PAGES: dict[str, Callable[[], str]] = {
+    "docs/design/architecture.svg": architecture_picture,
+    "docs/reference/configuration.md": configuration_page,
+}
 
 
 def stale_pages(root: Path = REPOSITORY) -> list[str]:
