@@ -59,7 +59,7 @@ def places(partitions: Iterable[Any]) -> Partitions:
 
 def confluent(options: Options, leave: threading.Event) -> None:
     """A member by librdkafka."""
-    from confluent_kafka import Consumer, KafkaError
+    from confluent_kafka import Consumer, KafkaError, KafkaException
 
     consumer = Consumer(
         {
@@ -90,7 +90,11 @@ def confluent(options: Options, leave: threading.Event) -> None:
             continue
         error = message.error()
         if error is None:
-            consumer.commit(message, asynchronous=False)
+            try:
+                consumer.commit(message, asynchronous=False)
+            except KafkaException as problem:
+                say("error", text=str(problem))
+                break
             say("took", records=[[message.topic(), message.partition(), message.offset()]])
         elif error.code() == KafkaError._FATAL or error.fatal():
             say("error", text=error.str())

@@ -134,7 +134,7 @@ def test_config_command_on_brokers_and_groups(
         session.tool(CONFIGS, "--describe", *one)
         session.tool(CONFIGS, "--describe", *every)
         session.tool(CONFIGS, "--alter", *one, "--add-config", "log.retention.ms=never")
-        session.tool(CONFIGS, "--alter", *one, "--add-config", "process.roles=broker")
+        session.tool(CONFIGS, "--alter", *one, "--add-config", "node.id=2")
         group = ("--entity-type", "groups", "--entity-name", name)
         session.tool(
             CONFIGS, "--alter", *group, "--add-config", "consumer.session.timeout.ms=50000"

@@ -30,8 +30,12 @@ class RealKafka(Process):
         extra: dict[str, str] | None = None,
         home: Path | None = None,
         heap: str = HEAP,
+        features: dict[str, int] | None = None,
     ) -> None:
-        """Prepare it; `extra` are lines of server.properties, port 0 is a free one."""
+        """Prepare it; `extra` are lines of server.properties, port 0 is a free one.
+
+        `features` are levels to format with where they differ from the release's own.
+        """
         self._temporary = home is None
         self.home = home or Path(tempfile.mkdtemp(prefix="kafka-"))
         self.home.mkdir(parents=True, exist_ok=True)
@@ -43,6 +47,7 @@ class RealKafka(Process):
         self._controller_port = free_port()
         self._extra = extra or {}
         self._heap = heap
+        self._features = features or {}
 
     def properties(self) -> dict[str, str]:
         """Its server.properties: one node, replication 1 everywhere, no delay for new groups."""
@@ -81,9 +86,14 @@ class RealKafka(Process):
 
     def _format(self) -> None:
         properties = str(self._write_properties())
+        features = [
+            word
+            for name, level in self._features.items()
+            for word in ("--feature", f"{name}={level}")
+        ]
         tool = java("kafka.tools.StorageTool", heap="-Xmx256m -XX:TieredStopAtLevel=1")
         done = subprocess.run(
-            [*tool, "format", "-t", CLUSTER_ID, "-c", properties],
+            [*tool, "format", "-t", CLUSTER_ID, "-c", properties, *features],
             capture_output=True,
             text=True,
             check=False,

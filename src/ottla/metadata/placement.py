@@ -25,7 +25,8 @@ def place(
             ErrorCode.INVALID_REPLICATION_FACTOR,
             f"Unable to replicate the partition {replication_factor} time(s): The target "
             f"replication factor of {replication_factor} cannot be reached because only "
-            f"{len(usable)} broker(s) are registered.",
+            f"{len(usable)} broker(s) are registered or some brokers have all their log "
+            "directories cordoned.",
         )
     return [
         [
