@@ -94,11 +94,14 @@ class Connections:
                 self._open[transport] = Seen(progress, now_ms)
                 continue
             idle_ms = now_ms - seen.at_ms
-            if limit >= 0 and idle_ms > limit and not transport.connection.unanswered:
+            connection = transport.connection
+            # Who waits for us may wait long; who does not take what we send may not.
+            is_waiting = connection.unanswered and not connection.output_paused
+            if limit >= 0 and idle_ms > limit and not is_waiting:
                 log.info("closing connection from %s:%d: idle", *transport.peer)
-                transport.close()
+                transport.abort()  # a graceful close would wait for a peer that is gone
             elif idle_ms > BUFFER_IDLE_MS:
-                transport.connection.shrink()
+                connection.shrink()
 
     def _evict(self, connection: Connection) -> None:
         for transport in self._open:
