@@ -190,13 +190,22 @@ def _control(record: Record) -> Row:
 # Indexes, each entry compared with the log beside it.
 
 
+def _unused(entries: int) -> Row:
+    """Zeros: Kafka makes the indexes of an active segment as large as they may become."""
+    return {"kind": "unused", "entries": entries}
+
+
 def _offset_index(disk: Disk, path: str) -> Iterator[Row]:
     index = OffsetIndex(disk, path, _base_offset(path))
     if not index.load():
         yield {"kind": "rest", "problem": "not whole entries in rising order"}
     before = -1
     log = _Log(disk, path)
-    for offset, position in index.rows():
+    rows = index.rows()
+    for number, (offset, position) in enumerate(rows):
+        if position == 0 and offset == _base_offset(path):
+            yield _unused(len(rows) - number)
+            break
         row: Row = {"kind": "index_entry", "offset": offset, "position": position}
         problem = None
         if offset <= before:
@@ -220,7 +229,11 @@ def _time_index(disk: Disk, path: str) -> Iterator[Row]:
         yield {"kind": "rest", "problem": "not whole entries with sensible values"}
     before = -1
     log = _Log(disk, path)
-    for timestamp, offset in index.rows():
+    rows = index.rows()
+    for number, (timestamp, offset) in enumerate(rows):
+        if timestamp == 0 and offset == _base_offset(path):
+            yield _unused(len(rows) - number)
+            break
         row: Row = {"kind": "time_index_entry", "timestamp": timestamp, "offset": offset}
         batch = log.batch_of(offset)
         if timestamp <= before:

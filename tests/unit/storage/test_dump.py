@@ -58,3 +58,15 @@ def test_another_file_cannot_be_dumped(tmp_path: Path) -> None:
     other.write_text("x")
     with pytest.raises(ValueError, match="not a file of a log directory"):
         list(dump_file(RealDisk(), str(other)))
+
+
+def test_the_zeros_of_an_index_in_use_by_kafka_are_one_row() -> None:
+    disk = memory()
+    index = f"/small-0/{0:020}.index"
+    whole = disk.read(index)
+    kept = [row for row in rows(disk) if row["kind"] == "index_entry"]
+    disk.remove(index)
+    disk.create(index, whole + bytes(8 * 1000))
+    found = rows(disk)
+    assert [row for row in found if row["kind"] == "index_entry"] == kept
+    assert [row["entries"] for row in found if row["kind"] == "unused"] == [1000]
