@@ -24,7 +24,7 @@ from ottla.broker.system import SocketNetwork
 
 T = TypeVar("T")
 
-DEADLINE_S = 20
+DEADLINE_S = 60
 """How long a case may take before it counts as hung."""
 
 HOST = "127.0.0.1"
@@ -92,6 +92,10 @@ class Target:
     def memory(self) -> int:
         """Resident bytes now."""
         return self._status("VmRSS")
+
+    def reserved_memory(self) -> int:
+        """Bytes of address space, touched or not."""
+        return self._status("VmSize")
 
     def peak_memory(self) -> int:
         """Most resident bytes since `forget_peak_memory`, or since it started."""
