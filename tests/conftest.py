@@ -3,7 +3,12 @@
 import os
 
 import pytest
+from hypothesis import settings
 from tools import kafka
+
+# How long an example takes says something about the machine, nothing about the code.
+settings.register_profile("ottla", deadline=None)
+settings.load_profile("ottla")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -6,15 +6,19 @@ Answers made in one turn leave in one send where they are small; large buffers
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable
 from typing import cast
 
 from ottla.model.clock import Clock
 from ottla.model.errors import ProtocolError
-from ottla.net.connection import BufferBudget, Connection, Parts, Serve
+from ottla.net.connection import Buffer, BufferBudget, Connection, Serve
 
 JOIN_LIMIT = 64 * 1024
 """Parts below this are copied together; a larger one gets a send of its own."""
+
+CHUNK = 256 * 1024
+"""At most so much of a large part is written at once: what the kernel refuses of it is copied."""
 
 HIGH_WATER = 1024 * 1024
 """Unsent bytes at which a connection stops being served until its peer has read some."""
@@ -47,6 +51,9 @@ class ClientTransport(asyncio.BufferedProtocol):
         self._loop = asyncio.get_running_loop()
         self._turn_scheduled = False
         self._reading = True
+        self._kernel_is_full = False
+        self._unsent: deque[Buffer] = deque()
+        self._unsent_bytes = 0
         self.connection = Connection(
             serve,
             now_ms=clock.now_ms,
@@ -60,7 +67,8 @@ class ClientTransport(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._transport.set_write_buffer_limits(high=HIGH_WATER)
+        # What the kernel does not take at once stays here, as it is, and not copied in asyncio.
+        self._transport.set_write_buffer_limits(high=0)
         self.peer = _address(transport.get_extra_info("peername"))
         self.local = _address(transport.get_extra_info("sockname"))
         if not self._opened(self):
@@ -77,14 +85,17 @@ class ClientTransport(asyncio.BufferedProtocol):
         return False
 
     def pause_writing(self) -> None:
-        self.connection.output_paused = True
+        self._kernel_is_full = True
 
     def resume_writing(self) -> None:
-        self.connection.output_paused = False
-        self._wake()
+        self._kernel_is_full = False
+        self._send()
+        if not self.connection.output_paused:
+            self._wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.connection.close()
+        self._unsent.clear()
         self._transport = None
         if self._opened is not _refused:
             self._closed(self)
@@ -101,6 +112,9 @@ class ClientTransport(asyncio.BufferedProtocol):
         """Close when what was answered has been sent."""
         self.connection.close()
         if self._transport is not None:
+            for part in self._unsent:
+                self._transport.write(part)
+            self._unsent.clear()
             self._transport.close()
 
     def _wake(self) -> None:
@@ -137,29 +151,40 @@ class ClientTransport(asyncio.BufferedProtocol):
                 self._transport.pause_reading()
 
     def _flush(self) -> None:
+        """Hand over the answers that may leave."""
         parts = self.connection.output
-        if not parts or self._transport is None:
+        if self._transport is None:
             return
         self.connection.output = []
-        if len(parts) == 1:
+        if len(parts) == 1 and not self._kernel_is_full and len(parts[0]) < JOIN_LIMIT:
             self._transport.write(parts[0])
             return
-        write_joined(self._transport, parts)
+        self._unsent.extend(parts)
+        self._unsent_bytes += sum(map(len, parts))
+        self._send()
 
-
-def write_joined(transport: asyncio.WriteTransport, parts: Parts) -> None:
-    """Write all parts: small ones together, large ones uncopied."""
-    run: Parts = []
-    for part in parts:
-        if len(part) < JOIN_LIMIT:
-            run.append(part)
-            continue
-        if run:
-            transport.write(b"".join(run))
-            run = []
-        transport.write(part)
-    if run:
-        transport.write(b"".join(run))
+    def _send(self) -> None:
+        """Write while the kernel takes it: small parts together, large ones uncopied, in chunks."""
+        transport, unsent = self._transport, self._unsent
+        if transport is None:
+            return
+        while unsent and not self._kernel_is_full:
+            part = unsent.popleft()
+            if len(part) >= JOIN_LIMIT:
+                if len(part) > CHUNK:
+                    view = memoryview(part)
+                    part = view[:CHUNK]
+                    unsent.appendleft(view[CHUNK:])
+            elif unsent:
+                run = [part]
+                size = len(part)
+                while unsent and size + len(unsent[0]) < JOIN_LIMIT:
+                    run.append(unsent.popleft())
+                    size += len(run[-1])
+                part = b"".join(run)
+            self._unsent_bytes -= len(part)
+            transport.write(part)
+        self.connection.output_paused = self._unsent_bytes > HIGH_WATER
 
 
 def _refused(_: ClientTransport) -> bool:
