@@ -35,6 +35,7 @@ class Segment:
         "directory",
         "disk",
         "handle",
+        "index_grew",
         "jitter_ms",
         "largest_timestamp",
         "largest_timestamp_offset",
@@ -56,6 +57,8 @@ class Segment:
         self.offset_index = OffsetIndex(disk, self._path(names.INDEX), base_offset)
         self.time_index = TimeIndex(disk, self._path(names.TIME_INDEX), base_offset)
         self.transaction_index = TransactionIndex(disk, self._path(names.TRANSACTION_INDEX))
+        self.index_grew = True
+        """An index may have become full since `must_roll` last looked."""
         self.size = 0
         """Bytes of whole batches; where the next one goes."""
         self.bytes_since_index_entry = 0
@@ -110,20 +113,26 @@ class Segment:
         self, config: LogConfig, size: int, max_timestamp: int, last_offset: Offset, now_ms: int
     ) -> bool:
         """Does a batch of `size` bytes belong into a new segment?"""
-        if self.size > config.segment_bytes - size:
+        filled = self.size
+        if filled > config.segment_bytes - size or last_offset - self.base_offset > INT32_MAX:
             return True
-        if last_offset - self.base_offset > INT32_MAX:
-            return True
-        if (
-            self.size > 0
-            and self.waited_ms(max_timestamp, now_ms) > config.segment_ms - self.jitter_ms
-        ):
-            return True
+        if filled > 0:
+            first = self._first_timestamp
+            if first is not None and first >= 0:
+                waited_ms = max_timestamp - first
+            else:
+                waited_ms = self.waited_ms(max_timestamp, now_ms)
+            if waited_ms > config.segment_ms - self.jitter_ms:
+                return True
+        if not self.index_grew:
+            return False
         index_bytes = config.segment_index_bytes
-        return (
+        is_full = (
             self.offset_index.entries >= index_bytes // OFFSET_ENTRY_SIZE
             or self.time_index.entries >= index_bytes // TIME_ENTRY_SIZE - 1
         )
+        self.index_grew = is_full
+        return is_full
 
     def waited_ms(self, max_timestamp: int, now_ms: int) -> int:
         """How long it has been filling: by its first batch's timestamp, else since it was made."""
@@ -164,6 +173,7 @@ class Segment:
         if since > index_interval_bytes:
             self.offset_index.append(last_offset, position)
             self.time_index.maybe_append(self.largest_timestamp, self.largest_timestamp_offset)
+            self.index_grew = True
             since = 0
         self.bytes_since_index_entry = since + size
         lasts = self.recent_last_offsets
