@@ -14,6 +14,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from kafka.partitioner.default import murmur2
 from tests.interop.conftest import create_topic
 from tools.subject import Subject, until
+from tools.subject.process import Process
 
 SOURCES = str(Path(__file__).parents[2] / "src")
 SECONDS = 60
@@ -563,6 +564,23 @@ def test_reset_makes_a_group_and_the_group_goes_again(
     assert [row["partition"] for row in described(ottla, name)["partitions"]] == [0]
     assert ottla("group", "delete", name, "--format", "name").out == f"{name}\n"
     assert name not in ottla("group", "list", "--format", "name").out.splitlines()
+
+
+# Files
+
+
+def test_the_files_of_a_running_broker_are_dumped(
+    ottla: Command, broker: Subject, topic: str
+) -> None:
+    ottla("produce", topic, "-k", "car", "-H", "a:b", stdin=b"one\ntwo")
+    assert isinstance(broker, Process)
+    folder = str(broker.data / f"{topic}-0")
+    entries = ottla("log", "dump", folder, "--format", "json").lines
+    (batch,) = [entry for entry in entries if entry["kind"] == "batch"]
+    assert (batch["base_offset"], batch["last_offset"], batch["valid"]) == (0, 1, True)
+    assert "BASE-OFFSET" in ottla("log", "dump", folder).out
+    dumped = ottla("log", "dump", folder, "-r").out
+    assert dumped == ottla("consume", topic, "-e").out
 
 
 # Getting started

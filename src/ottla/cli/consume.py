@@ -134,7 +134,7 @@ def _partition_numbers(texts: Sequence[str]) -> list[int]:
 
 def _printer(form: str) -> Print:
     if form == "json":
-        return lambda batch, record, number: record_json(batch, record).encode() + b"\n"
+        return lambda batch, record, number: record_json(batch.partition, record).encode() + b"\n"
     write = compile_format(form)
 
     def show(batch: FetchedBatch, record: Record, number: int) -> bytes:

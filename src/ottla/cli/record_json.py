@@ -13,7 +13,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from ottla.client.consumer import FetchedBatch
+from ottla.model.ids import TopicPartition
 from ottla.record.records import Record, RecordHeader
 
 PLACE = frozenset({"topic", "partition", "offset", "timestamp"})
@@ -33,10 +33,10 @@ class InputRecord(NamedTuple):
     timestamp: int | None = None
 
 
-def record_json(batch: FetchedBatch, record: Record) -> str:
+def record_json(partition: TopicPartition, record: Record) -> str:
     fields: dict[str, Any] = {
-        "topic": batch.partition.topic,
-        "partition": batch.partition.partition,
+        "topic": partition.topic,
+        "partition": partition.partition,
         "offset": record.offset,
         "timestamp": record.timestamp,
     }
