@@ -197,11 +197,12 @@ def _unused(entries: int) -> Row:
 
 def _offset_index(disk: Disk, path: str) -> Iterator[Row]:
     index = OffsetIndex(disk, path, _base_offset(path))
-    if not index.load():
+    loaded = index.load()
+    rows = index.rows()
+    if not loaded and rows[-1:] != [(_base_offset(path), 0)]:
         yield {"kind": "rest", "problem": "not whole entries in rising order"}
     before = -1
     log = _Log(disk, path)
-    rows = index.rows()
     for number, (offset, position) in enumerate(rows):
         if position == 0 and offset == _base_offset(path):
             yield _unused(len(rows) - number)

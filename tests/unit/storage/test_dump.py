@@ -70,3 +70,4 @@ def test_the_zeros_of_an_index_in_use_by_kafka_are_one_row() -> None:
     found = rows(disk)
     assert [row for row in found if row["kind"] == "index_entry"] == kept
     assert [row["entries"] for row in found if row["kind"] == "unused"] == [1000]
+    assert [row for row in found if "problem" in row] == []
