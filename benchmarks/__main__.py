@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 from tools.kafka import RealKafka
-from tools.subject import Ottla
+from tools.subject import Ottla, free_port
 
 from benchmarks import compare, java_tools
 from benchmarks.cases import AFTER_LOAD, CASES, LONE, NEEDS, Lone
@@ -31,7 +31,8 @@ def contestants(folder: Path, only: str | None) -> dict[str, Contestant]:
         both["kafka"] = RealKafka(home=folder / "kafka", extra=SETTINGS)
     if only != "kafka":
         (folder / "ottla").mkdir(parents=True)
-        both["ottla"] = Ottla(folder / "ottla" / "data", settings=SETTINGS)
+        data = folder / "ottla" / "data"
+        both["ottla"] = Ottla(data, port=free_port(), settings=SETTINGS)
     return both
 
 

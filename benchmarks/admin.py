@@ -16,7 +16,7 @@ GROUPS = 5
 def _created(
     subject: Contestant, prefix: str, create: Callable[[AdminClient, list[NewTopic]], None]
 ) -> Figures:
-    admin = AdminClient({"bootstrap.servers": subject.bootstrap})
+    admin = AdminClient({"bootstrap.servers": subject.bootstrap, "log_level": 2})
     admin.list_topics(timeout=CREATE_S)
     topics = [NewTopic(f"{prefix}-{n}", 1, 1) for n in range(TOPICS)]
 

@@ -59,7 +59,7 @@ def idle_connections(subject: Contestant) -> Figures:
 
 def ten_thousand_partitions(subject: Contestant) -> Figures:
     """10,000 partitions with a record each: clean restart, memory, probes during metadata."""
-    admin = AdminClient({"bootstrap.servers": subject.bootstrap})
+    admin = AdminClient({"bootstrap.servers": subject.bootstrap, "log_level": 2})
     started = time.perf_counter()
     for first in range(0, TOPICS, 10):
         topics = [NewTopic(f"many-{n}", PARTITIONS_EACH, 1) for n in range(first, first + 10)]
@@ -72,7 +72,9 @@ def ten_thousand_partitions(subject: Contestant) -> Figures:
     subject.stop()
     stop_s = time.perf_counter() - started
     restarted = start(subject)
-    AdminClient({"bootstrap.servers": subject.bootstrap}).list_topics(timeout=CREATE_S)
+    AdminClient({"bootstrap.servers": subject.bootstrap, "log_level": 2}).list_topics(
+        timeout=CREATE_S
+    )
     probes = _probes_during_metadata(subject)
     return {
         "create_s": create_s,

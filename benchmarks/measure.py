@@ -43,12 +43,12 @@ def load(kind: str, **options: Any) -> Figures:
 
 def a_topic(subject: Contestant, name: str, partitions: int) -> str:
     """Create a topic on both sides alike."""
-    admin = AdminClient({"bootstrap.servers": subject.bootstrap})
+    admin = AdminClient({"bootstrap.servers": subject.bootstrap, "log_level": 2})
     admin.create_topics([NewTopic(name, partitions, 1)])[name].result(CREATE_S)
     return name
 
 
 def without(subject: Contestant, topic: str) -> None:
     """Delete a topic that a round is through with."""
-    admin = AdminClient({"bootstrap.servers": subject.bootstrap})
+    admin = AdminClient({"bootstrap.servers": subject.bootstrap, "log_level": 2})
     admin.delete_topics([topic])[topic].result(CREATE_S)

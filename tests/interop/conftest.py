@@ -128,5 +128,5 @@ def create_topic(
     subject: Subject, topic: str, partitions: int = 1, config: dict[str, str] | None = None
 ) -> None:
     """Create a topic and come back when it is there."""
-    admin = AdminClient({"bootstrap.servers": subject.bootstrap})
+    admin = AdminClient({"bootstrap.servers": subject.bootstrap, "log_level": 2})
     admin.create_topics([NewTopic(topic, partitions, 1, config=config or {})])[topic].result(30)

@@ -45,7 +45,7 @@ WAIT_S = 30
 @pytest.fixture
 def admin(broker: Subject) -> AdminClient:
     """librdkafka's."""
-    return AdminClient({"bootstrap.servers": broker.bootstrap})
+    return AdminClient({"bootstrap.servers": broker.bootstrap, "log_level": 2})
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ KEEP = {"retention.ms": "-1"}
 
 def await_partitions(subject: Subject, topic: str, count: int) -> None:
     """Wait until the broker's own metadata shows `count` partitions (0: no such topic)."""
-    admin = AdminClient({"bootstrap.servers": subject.bootstrap})
+    admin = AdminClient({"bootstrap.servers": subject.bootstrap, "log_level": 2})
 
     def shown() -> bool:
         found = admin.list_topics(timeout=10).topics.get(topic)

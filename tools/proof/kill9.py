@@ -155,7 +155,7 @@ def run(
 ) -> Outcome:
     """Kill `subject`, which runs, `cycles` times under load; then read and check everything."""
     topic = f"kill-{seed}"
-    admin = AdminClient({"bootstrap.servers": subject.bootstrap})
+    admin = AdminClient({"bootstrap.servers": subject.bootstrap, "log_level": 2})
     admin.create_topics([NewTopic(topic, PARTITIONS, 1)])[topic].result(DEADLINE_S)
     chance = random.Random(seed)
     load = Load(subject.bootstrap, topic)
