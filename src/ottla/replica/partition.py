@@ -178,10 +178,18 @@ class Partition:
                 watcher.advanced(self, size)
 
     def flush_is_due(self, now_ms: int) -> bool:
-        """Whether `flush.ms` has passed over records that are not flushed."""
+        """Whether records wait for a flush that no append asked for.
+
+        `flush.ms` may have passed over them; and closed segments are flushed soon, so that
+        a recovery has only the newest to look at.
+        """
         log = self.log
-        if log.config.flush_ms >= NEVER_MS or log.flushed_end_offset >= log.log_end_offset:
+        if not log.is_open or log.flushed_end_offset >= log.log_end_offset:
             self._unflushed_since_ms = None
+            return False
+        if log.flushed_end_offset < log.segments.active.base_offset:
+            return True
+        if log.config.flush_ms >= NEVER_MS:
             return False
         if self._unflushed_since_ms is None:
             self._unflushed_since_ms = now_ms
