@@ -16,7 +16,7 @@ from ottla.broker.options import ServeOptions
 from ottla.config.broker_config import BrokerConfig
 from ottla.config.environment import read_environment
 from ottla.config.key import ConfigError
-from ottla.config.listeners import is_loopback
+from ottla.config.listeners import SecurityProtocol, is_loopback
 from ottla.config.resolve import combine, from_file, from_flags
 from ottla.metadata.controller import NewTopic
 from ottla.metadata.store import Store
@@ -52,6 +52,7 @@ def run(
     environment = os.environ if environment is None else environment
     try:
         config, topics, cluster_id = _configure(options, environment)
+        _refuse_unprotected(config)
         _refuse_unreachable(config, environment)
     except (ConfigError, ValueError) as error:
         print(f"ottla: {error}", file=sys.stderr)
@@ -106,6 +107,21 @@ def _configure(
         for topic in read.topics
     ]
     return BrokerConfig(static.texts()), topics, read.cluster_id
+
+
+def _refuse_unprotected(config: BrokerConfig) -> None:
+    """Who asks for protection that is not there gets no broker, instead of an open one."""
+    for listener in config.listeners:
+        if listener.protocol is not SecurityProtocol.PLAINTEXT:
+            raise ConfigError(
+                f"the listener {listener} asks for {listener.protocol.value}, which this version "
+                "of Ottla does not offer yet: only PLAINTEXT"
+            )
+    if config.values["authorizer.class.name"]:
+        raise ConfigError(
+            "authorizer.class.name is set, but this version of Ottla does not check permissions "
+            "yet: without it, everyone may do everything"
+        )
 
 
 def _refuse_unreachable(config: BrokerConfig, environment: Mapping[str, str]) -> None:

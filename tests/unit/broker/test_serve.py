@@ -1,0 +1,55 @@
+"""What `ottla serve` refuses before it starts anything."""
+
+from collections.abc import Mapping
+
+import pytest
+
+from ottla.broker.options import ServeOptions
+from ottla.broker.serve import USAGE, run
+
+STANDARD = "org.apache.kafka.metadata.authorizer.StandardAuthorizer"
+
+
+def serve(
+    capsys: pytest.CaptureFixture[str],
+    *listen: str,
+    overrides: Mapping[str, str] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> str:
+    """Return what it says on stderr when it refuses."""
+    options = ServeOptions(None, True, None, listen, (), None, overrides or {})
+    assert run(options, environment or {}) == USAGE
+    return capsys.readouterr().err
+
+
+@pytest.mark.parametrize("protocol", ["SSL", "SASL_PLAINTEXT", "SASL_SSL"])
+def test_a_listener_that_asks_for_protection_is_not_served_without(
+    capsys: pytest.CaptureFixture[str], protocol: str
+) -> None:
+    said = serve(capsys, f"{protocol}://127.0.0.1:0")
+    assert f"asks for {protocol}" in said
+
+
+def test_a_listeners_protocol_counts_and_not_its_name(capsys: pytest.CaptureFixture[str]) -> None:
+    said = serve(
+        capsys,
+        "INSIDE://127.0.0.1:0",
+        "OUTSIDE://127.0.0.1:0",
+        overrides={"listener.security.protocol.map": "INSIDE:PLAINTEXT,OUTSIDE:SSL"},
+    )
+    assert "OUTSIDE://127.0.0.1:0 asks for SSL" in said
+
+
+def test_permissions_that_would_not_be_checked_are_refused(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert "authorizer.class.name" in serve(capsys, overrides={"authorizer.class.name": STANDARD})
+
+
+def test_a_container_is_told_what_to_advertise(capsys: pytest.CaptureFixture[str]) -> None:
+    said = serve(capsys, "0.0.0.0:9092", environment={"container": "podman"})
+    assert "advertised.listeners=PLAINTEXT://localhost:9092" in said
+
+
+def test_wrong_settings_are_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "log.retention.hours" in serve(capsys, overrides={"log.retention.hours": "soon"})
