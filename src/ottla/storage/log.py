@@ -764,6 +764,15 @@ class Log:
             if job.end_offset > self.flushed_end_offset:
                 self.flushed_end_offset = job.end_offset
 
+    def flushed_with_all(self) -> None:
+        """The whole file system was synced since the last append."""
+        self.flushed_end_offset = self.log_end_offset
+        self._name_synced = True
+        self._epochs_unsynced = False
+        self._rolled = []
+        for segment in self._segments or ():
+            segment.name_synced = True
+
     def flush_failed(self, job: FlushJob, error: BaseException) -> None:
         """A worker's flush failed: the directory goes offline; on the loop."""
         job.release()
@@ -1012,25 +1021,34 @@ class Log:
             -1 if unstable is None else unstable,
         )
 
-    def close(self) -> LogSummary:
-        """Flush and complete all files; return the summary for the checkpoint.
+    def finish(self) -> None:
+        """Complete all files; `flush` after it leaves nothing to recover.
 
         Raises:
-            StorageError: something may not be on disk.
+            ApiError, StorageError: a file cannot be written.
         """
-        if self._segments is not None and self.directory.is_online:
-            try:
-                self.flush()
-                active = self._segments.active
-                if active.size or active.base_offset:
-                    active.ensure_file()
-                    active.finish()
-                    if self.log_end_offset > self.log_start_offset or self._snapshots:
-                        self._take_snapshot(self.log_end_offset)
-                if self._epochs is not None and self._epochs.dirty:
-                    self._write_epochs()
-            except OSError as error:
-                self.directory.refuse(error, f"closing {self.path}")
+        if self._segments is None:
+            return
+        try:
+            active = self._segments.active
+            if active.size or active.base_offset:
+                active.ensure_file()
+                active.finish()
+                if self.log_end_offset > self.log_start_offset or self._snapshots:
+                    self._take_snapshot(self.log_end_offset)
+            if self._epochs is not None and self._epochs.dirty:
+                self._write_epochs()
+        except OSError as error:
+            self.directory.refuse(error, f"closing {self.path}")
+
+    def close(self) -> LogSummary:
+        """Complete and flush all files; return the summary for the checkpoint.
+
+        Raises:
+            ApiError, StorageError: something may not be on disk.
+        """
+        self.finish()
+        self.flush()
         return self.summary()
 
     def discard(self) -> None:

@@ -116,7 +116,7 @@ class Logs:
         for directory in self.directories:
             directory.on_truncation = self._write_recovery_points
         self._randomness = randomness
-        self._locks: list[Lock] = []
+        self._locks: dict[LogDirectory, Lock] = {}
         self._logs: dict[TopicPartition, Log] = {}
         self._pending: list[_Pending] = []
         self._high_watermarks: dict[TopicPartition, Offset] = {}
@@ -135,7 +135,7 @@ class Logs:
         for directory in self.directories:
             try:
                 self.disk.make_directories(directory.path)
-                self._locks.append(self.disk.lock(f"{directory.path}/{checkpoints.LOCK}"))
+                self._locks[directory] = self.disk.lock(f"{directory.path}/{checkpoints.LOCK}")
                 self._read_meta(directory)
             except BlockingIOError:
                 self.release()
@@ -297,6 +297,8 @@ class Logs:
             try:
                 boot_id = disk.read(f"{root}/{BOOT_ID}").decode("ascii", "replace")
             except FileNotFoundError:
+                if not any(map(names.parse_partition_directory, disk.list(root))):
+                    return recovery.Stop.CLEAN, {}
                 boot_id = ""
             alive = boot_id != "" and boot_id == disk.boot_id()
             return recovery.Stop.PROCESS if alive else recovery.Stop.MACHINE, {}
@@ -502,14 +504,20 @@ class Logs:
 
     def _close_directory(self, directory: LogDirectory) -> None:
         logs = [log for log in self._logs.values() if log.directory is directory]
+        for log in logs:
+            log.finish()
+        # Logs, indexes and snapshots may be many: one call for all where it can be trusted.
+        synced = self._locks[directory].sync_file_system()
         stopped = {}
         for log in logs:
-            stopped[log.partition] = StoppedLog(log.topic_id, log.close(), log.high_watermark)
+            if synced:
+                log.flushed_with_all()
+            else:
+                log.flush()
+            stopped[log.partition] = StoppedLog(log.topic_id, log.summary(), log.high_watermark)
             if log.is_open:
                 self._note_producers(log)
         self._checkpoint_job(directory).run()
-        # Indexes and snapshots are many and small: one call for all of them.
-        self.disk.sync_everything()
         root = directory.path
         nonce = self._randomness.below(2**62)
         self.disk.write(
@@ -527,4 +535,4 @@ class Logs:
         """Close all files and give the locks back, without marking a clean stop."""
         self.handles.close_all()
         while self._locks:
-            self._locks.pop().release()
+            self._locks.popitem()[1].release()

@@ -99,6 +99,13 @@ class _MemoryLock:
         self._disk = disk
         self._path = path
 
+    def sync_file_system(self) -> bool:
+        self._disk.fault("sync_file_system", self._path, 0)
+        if self._disk.tracks_durability:
+            for content in self._disk.files.values():
+                content.synced = bytes(content.data)
+        return True
+
     def release(self) -> None:
         self._disk.locked.discard(self._path)
 
@@ -258,11 +265,6 @@ class MemoryDisk:
 
     def sync_directory(self, path: str, /) -> None:
         self.fault("sync_directory", _normal(path), 0)
-
-    def sync_everything(self) -> None:
-        if self.tracks_durability:
-            for content in self.files.values():
-                content.synced = bytes(content.data)
 
     def lock(self, path: str, /) -> Lock:
         path = _normal(path)

@@ -166,7 +166,8 @@ def recover(
         verified = not sound or (stop is Stop.MACHINE and index >= doubted)
         if verified:
             end, why = verify(segment, 0, interval)
-            segment.finish()
+            if not active or disk.exists(segment.offset_index.path):
+                segment.finish()
         elif active and stop is Stop.PROCESS:
             end, why = verify(segment, segment.offset_index.last()[1], interval)
         elif active:
@@ -270,6 +271,8 @@ def verify(segment: Segment, position: int, index_interval_bytes: int) -> tuple[
     """
     file = segment.handle.get()
     file_size = file.size()
+    if position >= file_size:
+        position = 0
     if position == 0:
         segment.offset_index.reset()
         segment.time_index.reset()
