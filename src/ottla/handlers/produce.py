@@ -1,8 +1,9 @@
 """Produce: validate, append, and answer when as much has happened as the client asked for.
 
-The answer waits for a partition's high watermark where acks=all; it leaves with
-the last of its partitions, or with REQUEST_TIMED_OUT for those not committed in
-time (their records stay).
+The answer waits for a partition's high watermark where acks=all, and with acks=1
+too where every acknowledgement is of flushed records (`flush.messages=1`). It
+leaves with the last of its partitions, or with REQUEST_TIMED_OUT for those not
+committed in time (their records stay).
 """
 
 import asyncio
@@ -202,7 +203,7 @@ def _append_all(
         row.base_offset = result.base_offset
         row.log_append_time_ms = result.log_append_time_ms
         row.log_start_offset = result.log_start_offset
-        if acks_all and result.last_offset >= replica.high_watermark:
+        if result.last_offset >= replica.high_watermark and (acks_all or replica.flushes_each):
             waits.append((replica, result.last_offset + 1, row))
     return waits
 

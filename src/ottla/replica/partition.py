@@ -136,6 +136,11 @@ class Partition:
 
     # Writing
 
+    @property
+    def flushes_each(self) -> bool:
+        """Whether every acknowledgement, of acks=1 too, promises that the record is on disk."""
+        return self.log.config.flush_messages == DURABLE
+
     def append(
         self, batch: Buffer, produced: BatchHeader | ProducedBatch, now_ms: int
     ) -> AppendResult:
