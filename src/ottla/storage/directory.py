@@ -8,29 +8,16 @@ An `OSError` is one of three things (DESIGN.md section 5, "Errors"):
 - anything else, and every failing sync: the directory goes offline for good.
 """
 
-import errno
 import logging
 from collections.abc import Callable
 from typing import NoReturn
 
 from ottla.model.errors import ApiError, ErrorCode, StorageError
 from ottla.model.ids import ZERO_UUID, Uuid
-from ottla.storage.disk import Disk
+from ottla.storage.disk import Disk, is_passing
 from ottla.storage.handles import Handles
 
 logger = logging.getLogger(__name__)
-
-FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-PASSING = frozenset(
-    {
-        errno.EMFILE,
-        errno.ENFILE,
-        errno.ENOMEM,
-        errno.EINTR,
-        errno.EAGAIN,
-        errno.EOPNOTSUPP,
-    }
-)
 
 
 class LogDirectory:
@@ -84,7 +71,7 @@ class LogDirectory:
                 short of something; trying later may help.
             StorageError: the disk failed, and the directory is now offline.
         """
-        if error.errno in FULL or error.errno in PASSING:
+        if is_passing(error):
             logger.warning("%s: %s", doing, error)
             raise ApiError(ErrorCode.KAFKA_STORAGE_ERROR, f"{doing}: {error}") from error
         self.go_offline(f"{doing}: {error}")

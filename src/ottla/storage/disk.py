@@ -7,7 +7,8 @@ What always holds:
 - Nothing is durable before `File.sync` (contents) and `Disk.sync_directory`
   (names: created, renamed and removed entries) have returned.
 - What was written survives the death of the process, not of the machine.
-- An `OSError` comes out as the system raised it; `directory.py` judges it.
+- An `OSError` comes out as the system raised it; `is_passing` and
+  `LogDirectory.refuse` say what it means.
 """
 
 import errno
@@ -24,8 +25,21 @@ Buffer: TypeAlias = bytes | bytearray | memoryview
 PROBE_STRIDE = 256 * 1024
 """A large read is asked for in the page cache at every so many bytes."""
 
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""There is no room; it heals by itself."""
+
+SHORT = frozenset(
+    {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.EAGAIN, errno.EOPNOTSUPP}
+)
+"""The process is short of something; the disk is not to blame."""
+
 _NOT_SUPPORTED = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
 _RWF_NOWAIT: int = getattr(os, "RWF_NOWAIT", 0)
+
+
+def is_passing(error: OSError) -> bool:
+    """Say whether trying later may help, so that the disk need not be given up."""
+    return error.errno in FULL or error.errno in SHORT
 
 
 class Space(NamedTuple):

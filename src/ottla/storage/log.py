@@ -11,7 +11,6 @@ After a clean stop a log is not touched before its first use: it knows its ends
 from the checkpoint (`LogSummary`), and `_open` reads the rest.
 """
 
-import errno
 import logging
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable
@@ -32,7 +31,7 @@ from ottla.record.records import read_records
 from ottla.record.validate import ProducedBatch
 from ottla.storage import names, recovery, scan
 from ottla.storage.directory import LogDirectory
-from ottla.storage.disk import Buffer
+from ottla.storage.disk import Buffer, is_passing
 from ottla.storage.flush import FlushJob
 from ottla.storage.handles import Handle
 from ottla.storage.leader_epochs import LeaderEpochs
@@ -397,8 +396,11 @@ class Log:
         last_offset = base_offset + delta
         timestamp = produced.max_timestamp
         append_time_ms = -1
-        if active.must_roll(config, size, timestamp, last_offset, now_ms):
-            active = self._roll(base_offset, now_ms)
+        try:
+            if active.must_roll(config, size, timestamp, last_offset, now_ms):
+                active = self._roll(base_offset, now_ms)
+        except OSError as error:
+            directory.refuse(error, f"append to {active.log_path}")
         stamp(batch, 0, base_offset, leader_epoch)  # type: ignore[arg-type]
         if config.message_timestamp_type == TimestampType.LOG_APPEND_TIME:
             set_log_append_time(batch, 0, now_ms)  # type: ignore[arg-type]
@@ -521,8 +523,8 @@ class Log:
             epochs.dirty = False
             self._epochs_unsynced = True
         except OSError as error:
-            # The batches say it too, so a full disk may wait; `upkeep` tries again.
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            # The batches say it too, so it may wait; `upkeep` tries again.
+            if not is_passing(error):
                 raise
 
     def _write_failed(self, active: Segment, error: OSError) -> NoReturn:

@@ -20,7 +20,7 @@ from array import array
 from bisect import bisect_right
 
 from ottla.model.ids import Offset
-from ottla.storage.disk import Disk
+from ottla.storage.disk import Disk, is_passing
 
 ENTRY_SIZE = 8
 WRITE_ENTRIES = 64
@@ -83,8 +83,13 @@ class OffsetIndex:
         offsets = self._offsets
         offsets.append(last_offset - self._base)
         self._positions.append(position)
-        if self._from + len(offsets) - self._written >= WRITE_ENTRIES:
-            self.write_out()
+        if (self._from + len(offsets) - self._written) % WRITE_ENTRIES == 0:
+            try:
+                self.write_out()
+            except OSError as error:
+                # The log is what counts; these entries wait for the next time.
+                if not is_passing(error):
+                    raise
 
     def lookup(self, offset: Offset) -> int:
         """Return a position at or before the batch that holds `offset`."""

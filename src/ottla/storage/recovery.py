@@ -171,7 +171,10 @@ def recover(
         elif active and stop is Stop.PROCESS:
             end, why = verify(segment, segment.offset_index.last()[1], interval)
         elif active:
-            segment.recent_floor = end = _end_of(segment)
+            try:
+                segment.recent_floor = end = segment.next_offset()
+            except scan.NotABatch:
+                end, why = verify(segment, 0, interval)
         if why is None and bound is not None and verified:
             if end > bound:
                 why = f"it goes on to {end}, past the next segment's {bound}"
@@ -250,11 +253,6 @@ def _remove(disk: Disk, segment: Segment) -> None:
     for path in segment.paths():
         if disk.exists(path):
             disk.remove(path)
-
-
-def _end_of(segment: Segment) -> Offset:
-    """Return the end of a whole segment, by its last headers."""
-    return segment.next_offset()
 
 
 # Verifying.

@@ -142,8 +142,11 @@ class Segment:
         return max_timestamp - first if first >= 0 else now_ms - self.created_ms
 
     def _read_first_timestamp(self) -> int:
-        for header in scan.headers(self.handle.get().pread, 0, self.size):
-            return header.max_timestamp
+        try:
+            for header in scan.headers(self.handle.get().pread, 0, self.size):
+                return header.max_timestamp
+        except scan.NotABatch:
+            pass
         return NO_TIMESTAMP
 
     def write(self, data: Buffer) -> None:
@@ -199,6 +202,7 @@ class Segment:
         self.time_index.maybe_append(self.largest_timestamp, self.largest_timestamp_offset)
         self.offset_index.write_out()
         self.time_index.write_out()
+        self.transaction_index.write_out()
 
     def become_inactive(self) -> None:
         """Finish, and keep in memory what a closed segment needs."""

@@ -9,7 +9,8 @@ The file exists only where there are any. An entry is 34 bytes, big-endian:
     26  int64  the last stable offset when the marker was written
 
 Entries are appended as transactions abort, so last offsets rise strictly. They
-are few: each is written at once, and read from the file when asked for.
+are few: each is written at once, or with the next if there is no room, and read
+from the file when asked for.
 """
 
 import itertools
@@ -17,7 +18,7 @@ from struct import Struct
 from typing import NamedTuple
 
 from ottla.model.ids import Offset, ProducerId
-from ottla.storage.disk import Disk
+from ottla.storage.disk import Disk, is_passing
 
 ENTRY = Struct(">hqqqq")
 ENTRY_SIZE = 34
@@ -34,12 +35,13 @@ class AbortedTransaction(NamedTuple):
 class TransactionIndex:
     """The aborted transactions of one segment."""
 
-    __slots__ = ("_disk", "entries", "path")
+    __slots__ = ("_disk", "_unwritten", "entries", "path")
 
     def __init__(self, disk: Disk, path: str) -> None:
         self.path = path
         self._disk = disk
         self.entries = 0
+        self._unwritten: list[AbortedTransaction] = []
 
     def load(self) -> bool:
         """Count the entries; return False when the file cannot be an index."""
@@ -48,6 +50,7 @@ class TransactionIndex:
         except FileNotFoundError:
             size = 0
         self.entries = size // ENTRY_SIZE
+        self._unwritten = []
         if size % ENTRY_SIZE:
             return False
         found = self.rows()
@@ -56,24 +59,36 @@ class TransactionIndex:
         )
 
     def append(self, aborted: AbortedTransaction) -> None:
+        self._unwritten.append(aborted)
+        self.entries += 1
+        try:
+            self.write_out()
+        except OSError as error:
+            if not is_passing(error):
+                raise
+
+    def write_out(self) -> None:
+        """Bring the file up to date; nothing is synced."""
+        if not self._unwritten:
+            return
+        data = b"".join(ENTRY.pack(VERSION, *aborted) for aborted in self._unwritten)
         file = self._disk.open(self.path, create=True)
         try:
-            file.pwrite(ENTRY.pack(VERSION, *aborted), self.entries * ENTRY_SIZE)
+            file.pwrite(data, (self.entries - len(self._unwritten)) * ENTRY_SIZE)
         finally:
             file.close()
-        self.entries += 1
+        self._unwritten = []
 
     def rows(self) -> list[AbortedTransaction]:
         """Return every entry up to the first that is not one."""
-        if not self.entries:
-            return []
-        data = self._disk.read(self.path)[: self.entries * ENTRY_SIZE]
+        written = self.entries - len(self._unwritten)
+        data = self._disk.read(self.path)[: written * ENTRY_SIZE] if written else b""
         found = []
         for version, *fields in ENTRY.iter_unpack(data[: len(data) - len(data) % ENTRY_SIZE]):
             if version != VERSION:
                 break
             found.append(AbortedTransaction(*fields))
-        return found
+        return found + self._unwritten
 
     def collect(
         self, fetch_offset: Offset, end_offset: Offset
@@ -102,5 +117,6 @@ class TransactionIndex:
     def reset(self) -> None:
         """Remove the file."""
         self.entries = 0
+        self._unwritten = []
         if self._disk.exists(self.path):
             self._disk.remove(self.path)
