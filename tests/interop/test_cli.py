@@ -396,6 +396,30 @@ def test_consume_goes_on_until_it_is_interrupted(
     assert (reader.returncode, out, err) == (0, b"", b"")
 
 
+def test_consume_and_produce_live_through_a_restart_of_the_broker(
+    own_broker: Subject, name: str
+) -> None:
+    create_topic(own_broker, name)
+    ottla = Command(own_broker.bootstrap)
+    with (
+        ottla.start("consume", name, "-f", "%v\\n", stdin=subprocess.DEVNULL) as reader,
+        ottla.start("produce", name, "-o", "%o\\n", stdin=subprocess.PIPE) as writer,
+    ):
+        assert writer.stdin is not None
+        assert writer.stdout is not None
+        assert reader.stdout is not None
+        for offset, word in enumerate((b"before\n", b"after\n")):
+            writer.stdin.write(word)
+            writer.stdin.flush()
+            assert writer.stdout.readline() == b"%d\n" % offset
+            assert reader.stdout.readline() == word
+            if not offset:
+                own_broker.restart()
+        assert writer.communicate(timeout=SECONDS)[1].endswith(b"offsets 0 to 1\n")
+        reader.send_signal(signal.SIGINT)
+        assert reader.wait(SECONDS) == 0
+
+
 def test_a_reader_of_the_output_may_leave(buffering: None, ottla: Command, twenty: str) -> None:
     reader = ottla.start("consume", twenty, "-f", "%v" + "x" * 100_000 + "\\n")
     assert reader.stdout is not None
