@@ -378,7 +378,7 @@ class Broker:
         for server in self._servers:
             server.close()
         if self._assembled:
-            self.connections.draining = True
+            self.connections.drain()
             self.upkeep.close()
             self.transport_upkeep.close()
             self.groups.close()

@@ -56,6 +56,12 @@ class Connections:
             poison=self._poison,
         )
 
+    def drain(self) -> None:
+        """Take nothing new: no connection, and no request of those that are open."""
+        self.draining = True
+        for transport in self._open:
+            transport.connection.stop_serving()
+
     def _opened(self, transport: ClientTransport) -> bool:
         host = transport.peer[0]
         if self.draining:

@@ -155,6 +155,7 @@ class Connection:
         self._end = 0  # of the bytes received
         self._queue: deque[Pending] = deque()
         self._blocked = False
+        self._stopped = False
         self._broken_off: str | None = None
         self._running = False
         self._frame_end = 0
@@ -320,6 +321,10 @@ class Connection:
         self._blocked = outcome.blocking
         self._drain()
 
+    def stop_serving(self) -> None:
+        """Serve no further request; those that were taken are still answered."""
+        self._stopped = self._blocked = True
+
     # Answering
 
     def answered(self, pending: Pending) -> None:
@@ -344,7 +349,7 @@ class Connection:
                     return
             queue.popleft()
             if head.blocking:
-                self._blocked = False
+                self._blocked = self._stopped
             if head._parts is not None:
                 self.output += head._parts
 

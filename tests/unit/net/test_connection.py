@@ -289,3 +289,19 @@ def test_a_dribble_of_bytes_is_no_progress_and_a_request_is() -> None:
     assert peer.connection.progress == 0
     peer.send(b"x")
     assert peer.connection.progress == 1
+
+
+def test_a_stopped_connection_answers_what_it_took_and_serves_no_more() -> None:
+    taken: list[Pending] = []
+
+    def serve(connection: Connection, request: memoryview) -> Outcome:
+        taken.append(Pending(connection, blocking=True))
+        return taken[-1]
+
+    peer = Peer(serve)
+    peer.send(frame(b"taken") + frame(b"too late"))
+    peer.connection.stop_serving()
+    taken[0].answer([b"answer"])
+    peer.send(frame(b"later still"))
+    assert peer.taken() == b"answer"
+    assert len(taken) == 1
