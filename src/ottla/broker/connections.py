@@ -66,10 +66,9 @@ class Connections:
         host = transport.peer[0]
         if self.draining:
             return False
-        if (
-            len(self._open) >= self.config.max_connections
-            or self._per_host[host] >= self.config.max_connections_per_ip
-        ):
+        if len(self._open) >= self.config.max_connections or self._per_host[
+            host
+        ] >= self.config.connections_per_ip.get(host, self.config.max_connections_per_ip):
             if not self._said_full:
                 self._said_full = True
                 log.warning("refusing connections from %s: too many are open", host)

@@ -8,6 +8,7 @@ That is Kafka's rule, and tools print its outcome. Entries come sorted by name.
 """
 
 from collections.abc import Container, Iterable, Mapping
+from functools import cache
 from typing import NamedTuple
 
 from ottla.config.broker_config import BrokerConfig
@@ -97,11 +98,13 @@ def describe_client_metrics(
 
 def describe_broker(broker: BrokerConfig, names: Container[str] = EVERYTHING) -> list[Entry]:
     """Describe this broker: all that is declared, and all that is set."""
-    shown = {name for name, key in BROKER_KEYS.items() if not key.is_internal}
-    shown.update(broker.static, broker.dynamic_default, broker.dynamic_broker)
+    is_set = {*broker.static, *broker.dynamic_default, *broker.dynamic_broker}
+    declared = {name for name, key in BROKER_KEYS.items() if not key.is_internal}
     return [
-        _broker_entry(broker, name, _current(broker, name), _broker_synonyms(broker, name))
-        for name in sorted(shown)
+        _broker_entry(name, _current(broker, name), _broker_synonyms(broker, name))
+        if name in is_set or len(synonyms(name)) > 1
+        else _unset_entry(name)
+        for name in sorted(declared | is_set)
         if name in names
     ]
 
@@ -116,7 +119,7 @@ def describe_all_brokers(broker: BrokerConfig, names: Container[str] = EVERYTHIN
                 for synonym in _broker_synonyms(broker, name)
                 if synonym.source is ConfigSource.DYNAMIC_DEFAULT_BROKER
             )
-            entries.append(_broker_entry(broker, name, text, behind))
+            entries.append(_broker_entry(name, text, behind))
     return entries
 
 
@@ -135,9 +138,16 @@ def _entry(
     return Entry(key.name, value, source, False, False, key.type, key.documentation, behind)
 
 
-def _broker_entry(
-    broker: BrokerConfig, name: str, value: str | None, behind: tuple[Synonym, ...]
-) -> Entry:
+@cache
+def _unset_entry(name: str) -> Entry:
+    """Most entries of a broker, made once: nothing in any layer can change them."""
+    key = BROKER_KEYS[name]
+    value = None if key.is_sensitive else key.format(key.default)
+    behind = () if key.default is None else (Synonym(name, value, ConfigSource.DEFAULT),)
+    return _broker_entry(name, value, behind)
+
+
+def _broker_entry(name: str, value: str | None, behind: tuple[Synonym, ...]) -> Entry:
     key = BROKER_KEYS.get(base_name(name))
     declared = BROKER_KEYS.get(name)
     is_sensitive = key is None or key.is_sensitive
