@@ -121,7 +121,6 @@ CASES: dict[str, Case] = {
         "h",
         "the same, heartbeat 100 ms",
         admin.group_of_eight_alert,
-        (Target("seconds", False, 0.5),),
     ),
 }
 

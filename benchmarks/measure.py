@@ -8,7 +8,7 @@ from typing import Any
 
 from confluent_kafka.admin import AdminClient, NewTopic
 from tools.kafka import RealKafka
-from tools.subject import Ottla
+from tools.subject import Ottla, until
 
 Contestant = Ottla | RealKafka
 Figures = dict[str, float]
@@ -42,9 +42,15 @@ def load(kind: str, **options: Any) -> Figures:
 
 
 def a_topic(subject: Contestant, name: str, partitions: int) -> str:
-    """Create a topic on both sides alike."""
+    """Create a topic, and come back when every partition has its leader."""
     admin = AdminClient({"bootstrap.servers": subject.bootstrap, "log_level": 2})
     admin.create_topics([NewTopic(name, partitions, 1)])[name].result(CREATE_S)
+
+    def led() -> bool:
+        found = admin.list_topics(name, timeout=CREATE_S).topics[name].partitions
+        return len(found) == partitions and all(each.leader >= 0 for each in found.values())
+
+    until(f"{name} has its leaders", led)
     return name
 
 
