@@ -70,8 +70,14 @@ class OffsetIndex:
         self._positions = columns[1::2]
         self._from = 0
         self._written = len(self._offsets)
-        return whole == len(data) and (
-            not self._offsets or (self._offsets[0] >= 0 and self._offsets[-1] >= self._offsets[0])
+        if whole != len(data):
+            return False
+        # No entry is for the first batch, and a file that a running Kafka left ends in zeroes.
+        offsets, positions = self._offsets, self._positions
+        return not offsets or (
+            offsets[0] >= 0
+            and positions[0] > 0
+            and (len(offsets) == 1 or (offsets[-1] > offsets[0] and positions[-1] > positions[0]))
         )
 
     def expect(self, entries: int) -> None:

@@ -58,12 +58,15 @@ class TimeIndex:
         if self._written:
             file = self._disk.open(self.path)
             try:
-                data = file.pread(ENTRY_SIZE, (self._written - 1) * ENTRY_SIZE)
+                first = file.pread(ENTRY_SIZE, 0)
+                last = file.pread(ENTRY_SIZE, (self._written - 1) * ENTRY_SIZE)
             finally:
                 file.close()
-            self.last_timestamp, relative = ENTRY.unpack(data)
+            self.last_timestamp, relative = ENTRY.unpack(last)
             self.last_offset = self._base + relative
             if relative < 0 or self.last_timestamp < 0:
+                return False
+            if self._written > 1 and self.last_timestamp <= ENTRY.unpack(first)[0]:
                 return False
         return size % ENTRY_SIZE == 0
 

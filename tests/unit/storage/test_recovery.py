@@ -1,0 +1,238 @@
+"""What is left of a log after a crash, however it was damaged."""
+
+import logging
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.unit.storage.parts import (
+    PARTITION,
+    ROOT,
+    CountingRandomness,
+    append,
+    batch,
+    values,
+)
+
+from ottla.record.batch import read_header
+from ottla.record.control import build_end_txn_marker
+from ottla.storage.log import Log
+from ottla.storage.log_config import LogConfig
+from ottla.storage.logs import Logs
+from ottla.storage.memory_disk import MemoryDisk
+from ottla.storage.producer_state import AppendOrigin
+
+CONFIG = LogConfig(segment_bytes=900, index_interval_bytes=200, retention_ms=-1)
+FOLDER = f"{ROOT}/t-0"
+
+
+def start(disk: MemoryDisk, config: LogConfig = CONFIG) -> Logs:
+    logs = Logs(disk, [ROOT], CountingRandomness())
+    logs.start()
+    logs.identify("cluster", 1)
+    logs.load(lambda partition, topic_id: config, 0)
+    return logs
+
+
+def only(logs: Logs) -> Log:
+    log = logs.get(PARTITION)
+    assert log is not None
+    return log
+
+
+def crashed(batches: int = 24) -> tuple[MemoryDisk, list[tuple[int, bytes | None]]]:
+    """A log of several segments whose broker was killed, and what it held."""
+    disk = MemoryDisk()
+    logs = start(disk)
+    log = logs.create(PARTITION, b"t" * 16, CONFIG, 0)
+    for at in range(batches):
+        append(log, batch(2, timestamp=1000 + 10 * at, value=b"v%d" % at), epoch=at // 10)
+    held = values(log)
+    disk.process_death()
+    return disk, held
+
+
+def names_of(disk: MemoryDisk, suffix: str) -> list[str]:
+    return [f"{FOLDER}/{name}" for name in disk.list(FOLDER) if name.endswith(suffix)]
+
+
+def test_a_dead_process_loses_nothing() -> None:
+    disk, held = crashed()
+    logs = start(disk)
+    assert not logs.stopped_cleanly
+    assert logs.recovered[0].cut_at is None
+    assert values(only(logs)) == held
+    assert list(only(logs).leader_epochs) == [(0, 0), (1, 20), (2, 40)]
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_the_torn_end_is_cut_at_a_batch(data: st.DataObject) -> None:
+    disk, held = crashed()
+    path = names_of(disk, ".log")[-1]
+    content = disk.files[path].data
+    size = data.draw(st.integers(0, len(content)), label="size")
+    junk = data.draw(st.binary(max_size=200) | st.integers(0, 300).map(bytes), label="junk")
+    whole = [
+        header
+        for header in (read_header(content, at) for at in _starts(bytes(content)))
+        if header.end_position <= size
+    ]
+    expected = whole[-1].next_offset if whole else int(path[-24:-4])
+    del content[size:]
+    content.extend(junk)
+    disk.boot += "+" if data.draw(st.booleans(), label="machine died") else ""
+    log = only(start(disk))
+    assert log.log_end_offset == expected
+    assert values(log) == held[:expected]
+    assert len(content) == (whole[-1].end_position if whole else 0)
+    append(log, batch(1))
+    assert log.log_end_offset == expected + 1
+
+
+def _starts(data: bytes) -> list[int]:
+    starts, position = [], 0
+    while position < len(data):
+        starts.append(position)
+        position = read_header(data, position).end_position
+    return starts
+
+
+@pytest.mark.parametrize("machine", [False, True])
+@pytest.mark.parametrize("suffix", [".index", ".timeindex", ".snapshot", "epoch-checkpoint"])
+@pytest.mark.parametrize("damage", ["gone", "empty", "short", "zeroes", "junk"])
+def test_damaged_companions_are_made_anew(suffix: str, damage: str, machine: bool) -> None:
+    disk, held = crashed()
+    for path in names_of(disk, suffix):
+        data = disk.files[path].data
+        if damage == "gone":
+            disk.remove(path)
+        elif damage == "empty":
+            data.clear()
+        elif damage == "short":
+            del data[len(data) // 2 + 1 :]
+        elif damage == "zeroes":
+            data.extend(bytes(96))
+        else:
+            data[:] = b"\xff\x01" * 24
+    disk.boot += "+" if machine else ""
+    log = only(start(disk))
+    assert values(log) == held
+    assert list(log.leader_epochs) == [(0, 0), (1, 20), (2, 40)]
+    for offset in range(len(held)):
+        assert values(log, offset) == held[offset:]
+
+
+def test_a_flipped_byte_cuts_there_after_the_machine_died(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    disk, held = crashed()
+    path = names_of(disk, ".log")[1]
+    disk.files[path].data[70] ^= 1
+    disk.boot += "+"
+    with caplog.at_level(logging.WARNING):
+        logs = start(disk)
+    log = only(logs)
+    assert logs.recovered[0].cut_at == log.log_end_offset == int(path[-24:-4])
+    assert values(log) == held[: log.log_end_offset]
+    [line] = [message for message in caplog.messages if "cut at" in message]
+    assert path in line
+    assert "later segments removed" in line
+
+
+def test_below_the_recovery_point_nothing_is_checked() -> None:
+    disk = MemoryDisk()
+    logs = start(disk)
+    log = logs.create(PARTITION, b"t" * 16, CONFIG, 0)
+    for at in range(24):
+        append(log, batch(2, value=b"v%d" % at))
+    log.flush()
+    for job in logs.checkpoint_jobs():
+        job.run()
+    end = log.log_end_offset
+    disk.process_death()
+    disk.boot += "+"
+    first = names_of(disk, ".log")[0]
+    disk.files[first].data[70] ^= 1
+    assert only(start(disk)).log_end_offset == end
+
+
+def test_a_hole_between_segments_ends_the_log_unless_it_is_compacted() -> None:
+    for policy, lost in (("delete", True), ("compact", False)):
+        disk, held = crashed()
+        path = names_of(disk, ".log")[1]
+        del disk.files[path].data[_starts(bytes(disk.files[path].data))[-1] :]
+        disk.boot += "+"
+        log = only(start(disk, CONFIG._replace(cleanup_policy=frozenset({policy}))))
+        assert (log.log_end_offset < len(held)) is lost
+
+
+def test_aborted_transactions_are_found_again() -> None:
+    disk = MemoryDisk()
+    logs = start(disk)
+    log = logs.create(PARTITION, b"t" * 16, CONFIG, 0)
+    sequence = 0
+    for at in range(12):
+        append(
+            log,
+            batch(2, producer_id=9, producer_epoch=0, base_sequence=sequence, transactional=True),
+        )
+        sequence += 2
+        marker = bytearray(
+            build_end_txn_marker(
+                committed=at % 3 == 0,
+                coordinator_epoch=0,
+                timestamp=1,
+                producer_id=9,
+                producer_epoch=0,
+            )
+        )
+        log.append(marker, read_header(marker), 0, 0, AppendOrigin.COORDINATOR)
+    expected = log.aborted_transactions(0, log.log_end_offset)
+    assert len(expected) == 8
+    for machine in (False, True):
+        disk.process_death()
+        if machine:
+            disk.boot += "+"
+            for path in names_of(disk, ".txnindex"):
+                disk.remove(path)
+        log = only(start(disk))
+        assert log.aborted_transactions(0, log.log_end_offset) == expected
+        assert log.last_stable_offset == log.high_watermark
+
+
+def test_a_log_that_ends_below_its_start_begins_there() -> None:
+    disk, _ = crashed()
+    disk.write(f"{ROOT}/log-start-offset-checkpoint", b"0\n1\nt 0 500\n", sync=True)
+    log = only(start(disk))
+    assert (log.log_start_offset, log.log_end_offset) == (500, 500)
+    assert append(log, batch(1)).base_offset == 500
+
+
+def test_leftovers_of_deletion_are_removed() -> None:
+    disk, held = crashed()
+    disk.create(f"{FOLDER}/00000000000000000000.log.deleted", b"x")
+    disk.create(f"{FOLDER}/leader-epoch-checkpoint.tmp", b"x")
+    assert values(only(start(disk))) == held
+    assert not names_of(disk, ".deleted")
+    assert not names_of(disk, ".tmp")
+
+
+def test_after_a_clean_stop_a_log_that_changed_is_checked() -> None:
+    disk, held = crashed()
+    start(disk).close()
+    path = names_of(disk, ".log")[-1]
+    disk.files[path].data.extend(b"somebody was here")
+    logs = start(disk)
+    assert logs.stopped_cleanly
+    assert values(only(logs)) == held
+
+
+def test_a_clean_stop_of_kafka_counts_though_ours_is_older() -> None:
+    disk, held = crashed()
+    start(disk).close()
+    disk.write(f"{ROOT}/.kafka_cleanshutdown", b'{"version":0,"brokerEpoch":13}', sync=True)
+    logs = start(disk)
+    assert logs.stopped_cleanly
+    assert only(logs).is_open
+    assert values(only(logs)) == held
