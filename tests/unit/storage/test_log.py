@@ -12,6 +12,8 @@ from tests.unit.storage.parts import (
 
 from ottla.model.errors import ApiError, ErrorCode
 from ottla.model.ids import TopicPartition
+from ottla.model.isolation import TimestampType
+from ottla.record.batch import read_header, verify_crc
 from ottla.storage.log import Log
 from ottla.storage.log_config import LogConfig
 from ottla.storage.logs import Fate, Logs
@@ -173,3 +175,188 @@ def test_last_stable_offset_without_opening() -> None:
     log = log_of(started(disk))
     assert not log.is_open
     assert log.last_stable_offset == 2
+
+
+class ColdDisk(MemoryDisk):
+    cold = False
+
+    def cached(self, path: str, position: int, size: int) -> bool:
+        return not self.cold
+
+
+def test_what_is_not_in_memory_is_read_by_a_worker() -> None:
+    disk = ColdDisk()
+    log = make_log(disk, SMALL)
+    for _ in range(40):
+        append(log, batch(2))
+    for offset in range(80):
+        disk.cold = False
+        warm = log.read(offset, 500)
+        disk.cold = True
+        result = log.read(offset, 500)
+        assert result.records == b""
+        assert result.cold is not None
+        records, next_offset = result.cold.run()
+        assert result.cold.is_current()
+        result.cold.release()
+        assert (bytes(records), next_offset) == (bytes(warm.records), warm.next_offset)
+    log.directory.handles.close_all()
+    assert disk.open_files == 0
+
+
+def test_a_cold_read_keeps_its_file_open_while_the_log_is_truncated() -> None:
+    disk = ColdDisk()
+    log = make_log(disk)
+    append(log, batch(2))
+    disk.cold = True
+    cold = log.read(0, 500).cold
+    assert cold is not None
+    log.truncate_fully_and_start_at(7, 0)
+    log.directory.handles.close_all()
+    cold.run()
+    assert not cold.is_current()
+    cold.release()
+    log.directory.handles.close_all()
+    assert disk.open_files == 0
+
+
+def test_a_follower_takes_the_leaders_batches_as_they_are() -> None:
+    leader, follower = make_log(config=SMALL), make_log(config=SMALL)
+    for at in range(40):
+        append(
+            leader,
+            batch(2, producer_id=4, producer_epoch=0, base_sequence=2 * at),
+            epoch=at // 15,
+        )
+    while follower.log_end_offset < leader.log_end_offset:
+        result = leader.read(follower.log_end_offset, 700)
+        follower.append_as_follower(bytes(result.records) + b"another batch, cut off", 0)
+    assert values(follower) == values(leader)
+    assert list(follower.leader_epochs) == list(leader.leader_epochs)
+    assert follower.producers.entries() == leader.producers.entries()
+    assert [s.base_offset for s in follower.segments] == [s.base_offset for s in leader.segments]
+
+
+def test_a_follower_refuses_batches_that_go_back() -> None:
+    leader, follower = make_log(), make_log()
+    append(leader, batch(2))
+    records = bytes(leader.read(0, 500).records)
+    follower.append_as_follower(records, 0)
+    with pytest.raises(ApiError) as error:
+        follower.append_as_follower(records, 0)
+    assert code_of(error) is ErrorCode.OFFSET_OUT_OF_RANGE
+    assert follower.log_end_offset == 2
+    assert follower.append_as_follower(b"", 0) is None
+
+
+def test_the_log_rolls_by_time_of_its_batches() -> None:
+    log = make_log(config=LogConfig(segment_ms=100))
+    for timestamp in (1000, 1050, 1099, 900):
+        append(log, batch(1, timestamp=timestamp), now_ms=10**9)
+    assert len(log.segments) == 1
+    append(log, batch(1, timestamp=1100))
+    assert len(log.segments) == 1
+    append(log, batch(1, timestamp=1101))
+    assert [segment.base_offset for segment in log.segments] == [0, 5]
+
+
+def test_jitter_makes_segments_roll_early() -> None:
+    config = LogConfig(segment_ms=100, segment_jitter_ms=50)
+    disk = MemoryDisk()
+    logs = started(disk, config)
+    log = logs.create(PARTITION, b"t" * 16, config, 0)
+    append(log, batch(1, timestamp=0))
+    jitter = log.segments.active.jitter_ms
+    assert 0 <= jitter < 50
+    append(log, batch(1, timestamp=101 - jitter))
+    assert len(log.segments) == 2
+
+
+def test_the_log_rolls_when_an_index_is_full() -> None:
+    log = make_log(config=LogConfig(index_interval_bytes=0, segment_index_bytes=12 * 5))
+    for at in range(30):
+        append(log, batch(1, timestamp=at))
+    assert len(log.segments) > 4
+    assert all(segment.offset_index.entries <= 7 for segment in log.segments)
+    assert all(segment.time_index.entries <= 5 for segment in log.segments)
+
+
+def test_with_log_append_time_the_broker_says_when() -> None:
+    log = make_log(config=LogConfig(message_timestamp_type=TimestampType.LOG_APPEND_TIME))
+    data = batch(3, timestamp=5)
+    result = log.append(data, read_header(data), 0, 777_000)
+    assert result.log_append_time_ms == 777_000
+    [header] = whole(log.read(0, 500).records)
+    assert header.max_timestamp == 777_000
+    assert header.timestamp_type is TimestampType.LOG_APPEND_TIME
+    assert verify_crc(log.read(0, 500).records)
+    found = offset_for_timestamp(log, 777_000)
+    assert found is not None
+    assert found.offset == 0
+
+
+def test_the_first_flush_syncs_the_names_too() -> None:
+    class Noting(MemoryDisk):
+        def __init__(self) -> None:
+            super().__init__()
+            self.synced: list[str] = []
+
+        def fault(self, operation: str, path: str, size: int) -> int | None:
+            if operation.startswith("sync"):
+                self.synced.append(path)
+            return None
+
+    disk = Noting()
+    log = make_log(disk, SMALL)
+    append(log, batch(1))
+    log.flush()
+    assert {f"{ROOT}/t-0/00000000000000000000.log", f"{ROOT}/t-0", ROOT} <= set(disk.synced)
+    disk.synced.clear()
+    append(log, batch(1))
+    log.flush()
+    assert disk.synced == [f"{ROOT}/t-0/00000000000000000000.log"]
+    log.flush()
+    assert len(disk.synced) == 1
+    while len(log.segments) == 1:
+        append(log, batch(2))
+    disk.synced.clear()
+    log.flush()
+    assert f"{ROOT}/t-0" in disk.synced
+    assert f"{ROOT}/t-0/00000000000000000000.index" in disk.synced
+
+
+def test_one_flush_covers_all_appends_before_it_and_none_after() -> None:
+    log = make_log()
+    append(log, batch(2))
+    job = log.flush_job()
+    assert job is not None
+    append(log, batch(3))
+    job.run()
+    log.flushed(job)
+    assert log.flushed_end_offset == 2
+    assert log.flush_job() is not None
+
+
+def test_a_flush_from_before_a_truncation_does_not_count() -> None:
+    log = make_log()
+    append(log, batch(2))
+    append(log, batch(2))
+    job = log.flush_job()
+    assert job is not None
+    log.truncate_to(2, 0)
+    append(log, batch(5))
+    job.run()
+    log.flushed(job)
+    assert log.flushed_end_offset <= 2
+
+
+def test_deleting_records_above_the_high_watermark_is_refused() -> None:
+    log = make_log()
+    append(log, batch(4))
+    log.high_watermark = 2
+    with pytest.raises(ApiError) as error:
+        log.advance_log_start(3)
+    assert code_of(error) is ErrorCode.OFFSET_OUT_OF_RANGE
+    assert log.advance_log_start(2)
+    assert not log.advance_log_start(1)
+    assert log.log_start_offset == 2
