@@ -224,8 +224,12 @@ class _Files(NamedTuple):
 
 def _list(disk: Disk, path: str) -> _Files:
     """Return what is there; leftovers of deletion and of torn writes are removed."""
+    entries = disk.list(path)
+    if any(name.endswith(names.SWAP) for name in entries):
+        _complete_swaps(disk, path, entries)
+        entries = disk.list(path)
     files = _Files([], [])
-    for name in disk.list(path):
+    for name in entries:
         parsed = names.parse_offset_file(name)
         if parsed is None:
             if name.endswith((names.DELETED, names.CLEANED, ".tmp")):
@@ -235,6 +239,46 @@ def _list(disk: Disk, path: str) -> _Files:
         elif parsed[1] == names.SNAPSHOT:
             files.snapshots.append(parsed[0])
     return files
+
+
+def _complete_swaps(disk: Disk, path: str, entries: list[str]) -> None:
+    """Finish a compaction that had written its result and was putting it in place.
+
+    The result, `.swap` files, stands for all segments up to its end. If there
+    are `.cleaned` files too, a result at or above the first of them is not whole
+    and goes; what it was made from is still there.
+    """
+    cleaned = [name for name in entries if name.endswith(names.CLEANED)]
+    first_cleaned = min((int(name[:20]) for name in cleaned), default=None)
+    swaps = [name for name in entries if name.endswith(names.SWAP)]
+    ends: dict[Offset, Offset] = {}
+    for name in swaps:
+        base = int(name[:20])
+        if first_cleaned is not None and base >= first_cleaned:
+            disk.remove(f"{path}/{name}")
+        elif name.endswith(names.LOG + names.SWAP):
+            ends[base] = _end_of(disk, f"{path}/{name}", base)
+    for name in entries:
+        parsed = names.parse_offset_file(name)
+        if parsed is not None and any(base < parsed[0] < end for base, end in ends.items()):
+            disk.remove(f"{path}/{name}")
+    for name in swaps:
+        if int(name[:20]) in ends:
+            logger.info("%s/%s: completing a compaction", path, name)
+            disk.rename(f"{path}/{name}", f"{path}/{name.removesuffix(names.SWAP)}")
+
+
+def _end_of(disk: Disk, path: str, base: Offset) -> Offset:
+    file = disk.open(path)
+    end = base
+    try:
+        for found in scan.places(file.pread, 0, file.size()):
+            end = found.last_offset + 1
+    except scan.NotABatch as error:
+        logger.warning("%s: %s", path, error)
+    finally:
+        file.close()
+    return end
 
 
 def _segments(disk: Disk, handles: Handles, path: str, bases: list[Offset]) -> Segments:

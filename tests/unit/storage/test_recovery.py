@@ -237,3 +237,28 @@ def test_a_clean_stop_of_kafka_counts_though_ours_is_older() -> None:
     assert logs.stopped_cleanly
     assert only(logs).is_open
     assert values(only(logs)) == held
+
+
+def compacting(*, cleaned: bool) -> tuple[MemoryDisk, list[tuple[int, bytes | None]]]:
+    """A log whose first two segments were just compacted into one `.swap`."""
+    disk, held = crashed()
+    first, second, *_ = names_of(disk, ".log")
+    disk.create(f"{first}.swap", disk.read(first) + disk.read(second))
+    for suffix in (".index", ".timeindex"):
+        disk.create(first.replace(".log", f"{suffix}.swap"), b"")
+    if cleaned:
+        disk.create(first.replace(".log", ".log.cleaned"), b"half")
+    return disk, held
+
+
+@pytest.mark.parametrize("cleaned", [False, True])
+def test_a_compaction_is_completed_or_undone(cleaned: bool) -> None:
+    disk, held = compacting(cleaned=cleaned)
+    before = len(names_of(disk, ".log"))
+    log = only(start(disk))
+    assert values(log) == held
+    assert len(log.segments) == before - (0 if cleaned else 1)
+    assert not names_of(disk, ".swap")
+    assert not names_of(disk, ".cleaned")
+    for offset in range(len(held)):
+        assert values(log, offset) == held[offset:]
