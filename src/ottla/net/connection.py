@@ -203,7 +203,9 @@ class Connection:
         """How many bytes there may be before the next request is served."""
         if self._end - self._start >= 4:
             (size,) = _SIZE.unpack_from(self._buffer, self._start)
-            return 4 + int(size)
+            # A size that will be refused is not worth a byte more, however long its turn takes.
+            if 0 <= size <= self._max_request_size:
+                return 4 + int(size)
         return 4
 
     def _make_room(self) -> None:

@@ -305,3 +305,25 @@ def test_a_stopped_connection_answers_what_it_took_and_serves_no_more() -> None:
     peer.send(frame(b"later still"))
     assert peer.taken() == b"answer"
     assert len(taken) == 1
+
+
+def test_an_impossible_size_behind_a_blocking_request_is_not_read_on() -> None:
+    """It is refused when its turn comes; until then it may not fill memory."""
+    pendings: list[Pending] = []
+
+    def serve(connection: Connection, request: memoryview) -> Outcome:
+        pendings.append(Pending(connection, blocking=True))
+        return pendings[-1]
+
+    peer = Peer(serve)
+    connection = peer.connection
+    peer.send(frame(b"waits") + struct.pack(">i", 2**31 - 1))
+    for _ in range(100):
+        if not connection.wants_read:
+            break
+        connection.received(len(connection.get_buffer()))
+    assert not connection.wants_read
+    assert connection.buffer_size == FIRST_BUFFER_SIZE
+    pendings[0].answer([b""])
+    with pytest.raises(ProtocolError):
+        connection.turn()
