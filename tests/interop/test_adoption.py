@@ -1,6 +1,7 @@
 """A data directory that the real Kafka wrote: what it knows, and its logs going on."""
 
 import random
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +19,7 @@ from confluent_kafka.admin import (
 )
 from tests.unit.storage.parts import CountingRandomness, batch, whole
 from tools.kafka import RealKafka
+from tools.subject import Ottla
 
 from ottla.model import ids
 from ottla.record.batch import read_header
@@ -37,6 +39,8 @@ Row = tuple[int, int, bytes | None, bytes | None]
 
 class Written(NamedTuple):
     data: Path
+    copy: Path
+    """The same again: each test goes on writing into one of its own."""
     rows: dict[tuple[str, int], list[Row]]
     """By partition, (offset, timestamp, key, value), as Kafka's consumer saw them."""
     committed: dict[tuple[str, int], int]
@@ -56,7 +60,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Written]:
         rows = _consume(servers)
         committed = _commit(servers)
         kafka.stop()
-        yield Written(kafka.data, rows, committed)
+        copy = Path(shutil.copytree(kafka.data, home / "copy"))
+        yield Written(kafka.data, copy, rows, committed)
     finally:
         kafka.kill9()
 
@@ -151,6 +156,35 @@ def rows_of(log: Log) -> list[Row]:
                 found.append((record.offset, record.timestamp, record.key, record.value))
         offset = result.next_offset
     return found
+
+
+def test_a_broker_serves_a_directory_of_kafka(written: Written) -> None:
+    """Records, offsets, timestamps, committed offsets and settings are what Kafka's were."""
+    broker = Ottla(written.copy)
+    broker.start()
+    try:
+        servers = {"bootstrap.servers": f"127.0.0.1:{broker.port}"}
+        assert _consume(servers) == written.rows
+        consumer = Consumer({**servers, "group.id": "adopted", "enable.auto.commit": False})
+        places = [TopicPartition(topic, n) for topic, n in written.committed]
+        found = {(p.topic, p.partition): p.offset for p in consumer.committed(places, timeout=30)}
+        consumer.close()
+        assert found == written.committed
+        admin = AdminClient(servers)
+        (described,) = admin.describe_configs([ConfigResource(ResourceType.TOPIC, "kept")]).values()
+        configs = described.result()
+        assert configs["segment.ms"].value == "777000"
+        assert configs["max.message.bytes"].value == "2000000"
+        producer = Producer({**servers, "enable.idempotence": True})
+        offsets: list[int] = []
+        producer.produce(
+            "kept", b"more", on_delivery=lambda error, message: offsets.append(message.offset())
+        )
+        assert producer.flush(30) == 0
+        assert offsets == [len(written.rows["kept", 0])]
+        assert not list(written.copy.glob("*-stray"))
+    finally:
+        broker.stop()
 
 
 def test_a_directory_of_kafka_is_adopted_and_goes_on(written: Written) -> None:

@@ -98,6 +98,8 @@ class Broker:
         self._servers: list[ServerHandle] = []
         self._assembled = False
         self._to_retain = 0
+        self._lost: frozenset[tuple[Uuid, PartitionId]] = frozenset()
+        """Partitions whose logs must be in a directory that is offline: none is made instead."""
         self.logs: Logs
         self.store: Store
         self.follower: ImageFollower
@@ -106,14 +108,15 @@ class Broker:
         """Recover the logs, register, lead, listen.
 
         Raises:
-            StorageError: directories are locked, lost, or belong to another broker.
+            LogsError: directories are locked, lost, or belong to another broker.
+            StorageError: the metadata store is not of these directories, or fails.
             OSError: a listener's address cannot be bound.
         """
         system, config = self.system, self.config
         now_ms = system.clock.now_ms()
         self.logs = Logs(self._disk, config.log_dirs, system.randomness)
         self.logs.start()
-        self.store = self._open_store(self.logs.online()[0].path)
+        self.store = self._open_store(self.logs.metadata_directory())
         self.follower = ImageFollower(self.store, lambda error: self._failed(str(error)))
         image = await self.follower.load()
         cluster_id = (
@@ -124,10 +127,12 @@ class Broker:
         )
         self.logs.identify(cluster_id, config.node_id)
         if not image.revision:
-            await adopt(self.store, self.logs, cluster_id, config.node_id)
+            self.logs.refuse_without_metadata()
+            await adopt(self.store, self.logs, config.node_id)
             image = await self.follower.load()
         self.topic_settings = TopicSettings(self._with_dynamic(image))
         self.logs.load(partial(self._settings_or_fate, image), now_ms)
+        self._lost = self._without_log(image)
         self.control = Control(self.store, self.follower)
         self.control.controller_revision = await register(
             self.store,
@@ -140,6 +145,8 @@ class Broker:
                 for name, endpoint in config.advertised_listeners.items()
             },
             clean=self.logs.stopped_cleanly,
+            highest_producer_id=self.logs.highest_producer_id,
+            deleted=() if self.logs.some_are_offline else image.deleting,
         )
         image = await self.follower.load()
         self._assemble(image)
@@ -264,7 +271,30 @@ class Broker:
             return Fate.STRAY
         return self.topic_settings.of(topic.configs).log
 
+    def _without_log(self, image: Image) -> frozenset[tuple[Uuid, PartitionId]]:
+        """Partitions that are not new and of which an offline directory may have the log."""
+        if not self.logs.some_are_offline:
+            return frozenset()
+        lost = [
+            (topic, number)
+            for topic in image.topics.values()
+            for number, state in enumerate(topic.partitions)
+            if self.config.node_id in state.replicas
+            and self.logs.get(TopicPartition(topic.name, number)) is None
+        ]
+        if lost:
+            first, number = lost[0]
+            log.error(
+                "%d partitions are not served, %s-%d among them: a log directory is offline",
+                len(lost),
+                first.name,
+                number,
+            )
+        return frozenset((topic.topic_id, number) for topic, number in lost)
+
     def _open_log(self, topic: TopicImage, number: PartitionId) -> Log | None:
+        if (topic.topic_id, number) in self._lost:
+            return None
         name = TopicPartition(topic.name, number)
         found = self.logs.get(name)
         if found is not None and found.topic_id in (topic.topic_id, ZERO_UUID):
@@ -340,7 +370,7 @@ class Broker:
         for partition in list(self.replicas):
             if partition.flush_is_due(now_ms):
                 self.flusher.request(partition)
-        if len(self.logs.online()) < len(self.logs.directories):
+        if self.logs.some_are_offline:
             self._check_directories()
 
     def _begin_retention(self) -> None:

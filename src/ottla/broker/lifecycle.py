@@ -5,14 +5,19 @@ and, after an unclean stop, raise the leader epoch of every partition, all in
 one transaction, so that an epoch belongs to one incarnation.
 """
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterable, Iterator, Mapping
 
 from ottla.metadata import changes, controller
-from ottla.metadata.image import BrokerImage, Endpoint, Image
+from ottla.metadata.image import BrokerImage, ConfigResource, Endpoint, Image, PartitionImage
 from ottla.metadata.store import Compare, Revision, Store
 from ottla.model.errors import StorageError
-from ottla.model.ids import BrokerId
+from ottla.model.ids import BrokerId, ProducerId, Uuid
+from ottla.model.isolation import ResourceType
+from ottla.storage.adoption import Adoption, survey
 from ottla.storage.logs import Logs
+
+log = logging.getLogger("ottla.broker")
 
 
 async def register(
@@ -24,8 +29,13 @@ async def register(
     rack: str | None,
     advertised: Mapping[str, tuple[str, int]],
     clean: bool,
+    highest_producer_id: ProducerId,
+    deleted: Iterable[Uuid] = (),
 ) -> Revision:
     """Write this incarnation's keys; return the revision of the controller key.
+
+    No producer gets an id up to `highest_producer_id`, which the logs know. `deleted` are
+    topics of which no directory has files any more: they are forgotten.
 
     Raises:
         StorageError: the store belongs to another cluster, or somebody else writes to it.
@@ -48,12 +58,55 @@ async def register(
     ]
     if not clean:
         puts += controller.raise_leader_epochs(image, broker_id).puts
+    if highest_producer_id >= image.next_producer_id:
+        puts.append(changes.producer_ids_key(highest_producer_id + 1))
     compare = [] if image.revision else [Compare(changes.CLUSTER, 0)]
-    result = await store.transact(compare, puts)
+    forgotten = [changes.deleting_name(topic_id) for topic_id in deleted]
+    result = await store.transact(compare, puts, forgotten)
     if not result.ok:
         raise StorageError("somebody else is writing to the metadata store")
     return result.revision
 
 
-async def adopt(store: Store, logs: Logs, cluster_id: str, broker_id: BrokerId) -> None:
-    """Take over the topics of a directory that Kafka wrote, into a store that is still empty."""
+async def adopt(store: Store, logs: Logs, broker_id: BrokerId) -> None:
+    """Take over the topics of directories that Kafka wrote, into a store that is still empty.
+
+    Nothing is written where the directories hold no partition.
+
+    Raises:
+        StorageError: the store failed, or somebody else writes to it.
+        OSError: a directory cannot be read.
+    """
+    found = survey(logs)
+    if found is None:
+        return
+    assert found.cluster_id is not None, "the directories were identified before"
+    for problem in found.problems:
+        log.warning("adopting: %s", problem)
+    result = await store.transact(
+        [Compare(changes.CLUSTER, 0)],
+        [changes.cluster_key(found.cluster_id), *_adopted(found, broker_id)],
+    )
+    if not result.ok:
+        raise StorageError("somebody else is writing to the metadata store")
+    log.info(
+        "adopted %d topics, %s",
+        len(found.topics),
+        "with their settings" if found.from_metadata_log else "whose settings are not known",
+    )
+
+
+def _adopted(found: Adoption, broker_id: BrokerId) -> Iterator[changes.KeyValue]:
+    """The keys of what was found, led by this broker in epochs above all that were used."""
+    us = (broker_id,)
+    for topic in found.topics.values():
+        for number, epoch in topic.leader_epochs.items():
+            state = PartitionImage(broker_id, epoch + 1, 0, us, us)
+            yield changes.partition_key(topic.topic_id, number, state)
+        if topic.configs:
+            resource = ConfigResource(ResourceType.TOPIC, topic.name)
+            yield changes.config_key(resource, topic.configs)
+        yield changes.topic_key(topic.topic_id, topic.name, len(topic.leader_epochs))
+    for (kind, name), configs in found.configs.items():
+        yield changes.config_key(ConfigResource(kind, name), configs)
+    yield changes.producer_ids_key(found.next_producer_id)

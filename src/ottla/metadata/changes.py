@@ -99,8 +99,12 @@ def config_key(resource: ConfigResource, configs: Mapping[str, str]) -> KeyValue
     return config_name(resource), _value(dict(configs))
 
 
+def deleting_name(topic_id: Uuid) -> str:
+    return f"deleting/{uuid_text(topic_id)}"
+
+
 def deleting_key(topic_id: Uuid, name: TopicName) -> KeyValue:
-    return f"deleting/{uuid_text(topic_id)}", _value({"name": name})
+    return deleting_name(topic_id), _value({"name": name})
 
 
 # Applying

@@ -177,6 +177,37 @@ class Logs:
                 raise LogsError(f"{path} has {what} {theirs}, another log directory has {ours}")
         self.cluster_id, self.node_id = cluster_id, node_id
 
+    def metadata_directory(self) -> str:
+        """Return the path of the directory that has the metadata: the first of `log.dirs`.
+
+        Raises:
+            LogsError: it is offline. What another has says nothing of the topics.
+        """
+        first = self.directories[0]
+        if not first.is_online:
+            raise LogsError(
+                f"the first log directory has the metadata, and cannot be used: {first.path}: "
+                f"{first.offline_reason}"
+            )
+        return first.path
+
+    def refuse_without_metadata(self) -> None:
+        """There is no metadata: that may be so only where no broker of ours had any.
+
+        Raises:
+            LogsError: a directory has partitions that a broker of ours has served.
+        """
+        for directory in self.online():
+            if not self.disk.exists(f"{directory.path}/{BOOT_ID}"):
+                continue
+            if any(map(names.parse_partition_directory, self.disk.list(directory.path))):
+                raise LogsError(
+                    f"{directory.path} has partitions, and {self.directories[0].path} no metadata "
+                    "about them: is it the same first directory of log.dirs as before, and is it "
+                    "mounted? To have their topics taken over without their settings, remove "
+                    f"{directory.path}/{BOOT_ID}"
+                )
+
     def identify(self, cluster_id: str, node_id: int) -> None:
         """Say whose directories these are; written where it is not yet.
 
@@ -358,6 +389,10 @@ class Logs:
 
     def online(self) -> list[LogDirectory]:
         return [directory for directory in self.directories if directory.is_online]
+
+    @property
+    def some_are_offline(self) -> bool:
+        return not all(directory.is_online for directory in self.directories)
 
     def high_watermark(self, partition: TopicPartition) -> Offset:
         """Return the checkpointed high watermark, as of the start; 0 if there is none."""
