@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 from tests.interop.clients import CLIENTS, Client
+from tests.interop.java_clients import Java
 from tools.kafka import RealKafka, Tools
 from tools.subject import Ottla, Subject
 
@@ -104,10 +105,10 @@ def kafka_tool() -> Iterator[Tools]:
         yield tools
 
 
-@pytest.fixture(params=sorted(CLIENTS))
+@pytest.fixture(params=[*sorted(CLIENTS), pytest.param("java", marks=pytest.mark.java)])
 def client(request: pytest.FixtureRequest) -> Client:
     """Each of the clients neither of us wrote."""
-    return CLIENTS[request.param]
+    return CLIENTS[request.param] if request.param in CLIENTS else Java()
 
 
 @pytest.fixture

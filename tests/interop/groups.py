@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any
 
+from tests.interop.java_clients import program
+
 DEADLINE_S = 45.0
 
 Place = tuple[str, int]
@@ -42,7 +44,7 @@ class Member:
             "heartbeat_interval_ms": min(500, session_timeout_ms // 3),
         }
         self.process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("member.py")), json.dumps(options)],
+            _command(options),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=(stderr := tempfile.TemporaryFile()),  # noqa: SIM115 - closed by _done
@@ -111,6 +113,22 @@ class Member:
         """What it wrote to stderr."""
         self._stderr.seek(0)
         return self._stderr.read().decode(errors="replace")[-3000:]
+
+
+def _command(options: dict[str, Any]) -> list[str]:
+    if options["client"] != "java":
+        return [sys.executable, str(Path(__file__).with_name("member.py")), json.dumps(options)]
+    (topic,) = options["topics"]
+    return program(
+        "Member",
+        options["bootstrap"],
+        options["group"],
+        topic,
+        options["instance"] or "",
+        options["strategy"],
+        str(options["session_timeout_ms"]),
+        str(options["heartbeat_interval_ms"]),
+    )
 
 
 class Members:

@@ -11,7 +11,11 @@ from tools.subject import Subject, until
 PARTITIONS = 6
 
 #: aiokafka has no cooperative assignor and does not look at FENCED_INSTANCE_ID.
-NOT_AIOKAFKA = pytest.mark.parametrize("client", ["confluent", "kafka-python"], indirect=True)
+NOT_AIOKAFKA = pytest.mark.parametrize(
+    "client",
+    ["confluent", "kafka-python", pytest.param("java", marks=pytest.mark.java)],
+    indirect=True,
+)
 
 
 @pytest.fixture

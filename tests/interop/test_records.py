@@ -47,7 +47,7 @@ def test_records_come_back_as_sent(
     with client.sender(broker.bootstrap, compression) as sender:
         assert sender.send(topic, records) == list(range(len(records)))
     assert COMPRESSIONS.index(compression) in stored_compression(broker, topic)
-    for reader in CLIENTS.values():
+    for reader in {**CLIENTS, client.name: client}.values():
         with reader.taker(broker.bootstrap, topic) as taker:
             assert taker.take(len(records)) == list(enumerate(records)), reader.name
 
