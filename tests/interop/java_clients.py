@@ -1,6 +1,7 @@
 """Kafka's own Java clients in the shape of `clients.Client`, all in one JVM (java/Clients.java)."""
 
 import atexit
+import shutil
 import struct
 import subprocess
 import tempfile
@@ -23,6 +24,7 @@ OPEN_PRODUCER, SEND, OPEN_CONSUMER, TAKE, CLOSE = range(1, 6)
 def class_path(name: str) -> str:
     """Compile one of the Java programs once; a class path that has it and Kafka's jars."""
     folder = tempfile.mkdtemp(prefix="java-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     compiled(FOLDER / f"{name}.java", Path(folder))
     return folder
 
