@@ -1,0 +1,99 @@
+"""Every module of the layers below the coordinator has a test file of its name, or a reason."""
+
+import pytest
+from tools.layers import REPOSITORY, SOURCE
+
+PACKAGES = ("storage", "record", "replica", "coordinator", "metadata", "net")
+
+#: Module -> (the tests that cover it, why they are not its own).
+ELSEWHERE: dict[str, tuple[str, str]] = {
+    "coordinator/group/classic.py": (
+        "tests/transcripts/test_groups.py",
+        "conversations with the core, readable line by line",
+    ),
+    "coordinator/group/settings.py": (
+        "tests/unit/coordinator/group/test_coordinator.py",
+        "values only",
+    ),
+    "coordinator/group/shard.py": (
+        "tests/property/coordinator/test_group_reload.py",
+        "random commands, against a fresh shard over the same log",
+    ),
+    "coordinator/outcome.py": ("tests/unit/coordinator/test_runtime.py", "values and protocols"),
+    "coordinator/replay.py": (
+        "tests/property/coordinator/test_group_reload.py",
+        "replaying a log gives the same groups",
+    ),
+    "metadata/image.py": ("tests/unit/metadata/test_changes.py", "values only"),
+    "metadata/store.py": ("tests/unit/metadata/test_store_contract.py", "a protocol"),
+    "metadata/store_feed.py": (
+        "tests/unit/metadata/test_store_contract.py",
+        "what every store does, held to one contract",
+    ),
+    "metadata/store_leases.py": (
+        "tests/unit/metadata/test_store_contract.py",
+        "what every store does, held to one contract",
+    ),
+    "metadata/store_memory.py": (
+        "tests/unit/metadata/test_store_contract.py",
+        "what every store does, held to one contract",
+    ),
+    "metadata/store_request.py": (
+        "tests/unit/metadata/test_store_contract.py",
+        "what every store does, held to one contract",
+    ),
+    "metadata/store_sqlite_file.py": (
+        "tests/unit/metadata/test_store_sqlite.py",
+        "the file and its thread together",
+    ),
+    "net/network.py": ("tests/unit/testing/test_network.py", "a protocol"),
+    "storage/directory.py": (
+        "tests/unit/storage/test_faults.py",
+        "what failing system calls do to a directory and its logs",
+    ),
+    "storage/flush.py": (
+        "tests/unit/storage/test_faults.py",
+        "a job is made, run and handed back by its log",
+    ),
+    "storage/log_config.py": ("tests/unit/storage/test_log.py", "values only"),
+    "storage/memory_disk.py": (
+        "tests/unit/storage/test_disk.py",
+        "the real disk and this one keep one contract",
+    ),
+    "storage/segment.py": (
+        "tests/unit/storage/test_goldens.py",
+        "byte for byte what Kafka writes; the log is its only user",
+    ),
+    "storage/segments.py": ("tests/unit/storage/test_log.py", "a list; the log is its only user"),
+    "storage/timestamps.py": (
+        "tests/property/storage/test_log_model.py",
+        "look-ups against the obvious log",
+    ),
+}
+
+
+def modules() -> list[str]:
+    return [
+        path.relative_to(SOURCE).as_posix()
+        for package in PACKAGES
+        for path in sorted((SOURCE / package).rglob("*.py"))
+        if path.name != "__init__.py"
+    ]
+
+
+def test_every_module_has_its_tests() -> None:
+    missing = []
+    for module in modules():
+        folder, _, name = module.rpartition("/")
+        mirror = REPOSITORY / "tests" / "unit" / folder / f"test_{name}"
+        if not mirror.exists() and module not in ELSEWHERE:
+            missing.append(module)
+    assert not missing
+
+
+@pytest.mark.parametrize("module", ELSEWHERE)
+def test_what_is_covered_elsewhere_is_there(module: str) -> None:
+    tests, reason = ELSEWHERE[module]
+    assert module in modules()
+    assert (REPOSITORY / tests).exists()
+    assert reason

@@ -1,0 +1,64 @@
+"""Building blocks of the replica tests: a partition over a log in memory, and who watches it."""
+
+from collections.abc import Callable
+
+from tests.unit.storage.parts import batch, make_log
+
+from ottla.model.errors import ApiError, ErrorCode
+from ottla.record.batch import read_header
+from ottla.record.validate import ProduceRules
+from ottla.replica.partition import Partition
+from ottla.storage.log import AppendResult
+from ottla.storage.log_config import LogConfig
+from ottla.storage.memory_disk import MemoryDisk
+
+TOPIC_ID = b"t" * 16
+FLUSHED = LogConfig(flush_messages=1)
+
+
+class Watching:
+    """Writes down what it hears."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def advanced(self, partition: Partition, size: int) -> None:
+        self.heard.append(f"advanced to {partition.high_watermark} by {size}")
+
+    def changed(self, partition: Partition) -> None:
+        self.heard.append(f"changed in epoch {partition.leader_epoch}")
+
+
+class Told:
+    """A callback that writes down what it was told."""
+
+    def __init__(self) -> None:
+        self.outcomes: list[ErrorCode | None] = []
+
+    def __call__(self, error: ApiError | None) -> None:
+        self.outcomes.append(None if error is None else error.code)
+
+
+def make_partition(
+    config: LogConfig | None = None,
+    *,
+    disk: MemoryDisk | None = None,
+    request_flush: Callable[[Partition], None] = lambda partition: None,
+    leads: bool = True,
+) -> Partition:
+    partition = Partition(
+        "t",
+        0,
+        TOPIC_ID,
+        make_log(disk, config),
+        rules=ProduceRules(),
+        request_flush=request_flush,
+    )
+    if leads:
+        partition.become_leader(0)
+    return partition
+
+
+def append(partition: Partition, count: int = 1) -> AppendResult:
+    data = batch(count)
+    return partition.append(memoryview(data), read_header(data), 0)

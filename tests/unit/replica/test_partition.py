@@ -1,0 +1,185 @@
+"""Leadership, the high watermark, and who waits for it."""
+
+import pytest
+from tests.unit.replica.parts import FLUSHED, Told, Watching, append, make_partition
+from tests.unit.storage.parts import batch, whole
+
+from ottla.model.errors import ApiError, ErrorCode
+from ottla.model.isolation import IsolationLevel
+from ottla.record.batch import read_header
+from ottla.replica.partition import Partition
+from ottla.storage.log_config import LogConfig
+
+
+def test_only_a_leader_appends() -> None:
+    partition = make_partition(leads=False)
+    with pytest.raises(ApiError) as refused:
+        append(partition)
+    assert refused.value.code is ErrorCode.NOT_LEADER_OR_FOLLOWER
+    assert partition.log.log_end_offset == 0
+
+
+def test_a_batch_carries_the_epoch_it_was_appended_in() -> None:
+    partition = make_partition()
+    partition.become_leader(7)
+    append(partition)
+    (header,) = whole(partition.log.read(0, 1 << 20).records)
+    assert header.leader_epoch == 7
+
+
+def test_the_high_watermark_follows_the_logs_end() -> None:
+    partition = make_partition()
+    append(partition, 3)
+    assert partition.high_watermark == partition.log.high_watermark == 3
+
+
+def test_with_flushing_it_follows_the_flushed_end() -> None:
+    asked: list[Partition] = []
+    partition = make_partition(FLUSHED, request_flush=asked.append)
+    append(partition, 3)
+    assert (partition.high_watermark, len(asked)) == (0, 1)
+    assert partition.flushes_each
+    partition.log.flush()
+    partition.advance_high_watermark(0)
+    assert partition.high_watermark == 3
+
+
+def test_a_flush_is_asked_for_after_so_many_records() -> None:
+    asked: list[Partition] = []
+    partition = make_partition(LogConfig(flush_messages=5), request_flush=asked.append)
+    append(partition, 4)
+    assert not asked
+    append(partition, 1)
+    assert asked == [partition]
+    assert partition.high_watermark == 5, "who appends does not wait for it"
+
+
+def test_a_flush_is_due_when_records_waited_long_enough() -> None:
+    partition = make_partition(LogConfig(flush_ms=100))
+    assert not partition.flush_is_due(0)
+    append(partition)
+    assert not partition.flush_is_due(1_000), "it counts from when it is first seen"
+    assert not partition.flush_is_due(1_099)
+    assert partition.flush_is_due(1_100)
+    partition.log.flush()
+    assert not partition.flush_is_due(2_000)
+
+
+def test_a_wait_ends_when_everything_below_is_committed() -> None:
+    partition = make_partition(FLUSHED)
+    append(partition, 3)
+    told = Told()
+    partition.when_committed(3, told)
+    partition.when_committed(0, told)
+    assert told.outcomes == [None], "of 0 everything is committed already"
+    partition.log.flush()
+    partition.advance_high_watermark(0)
+    assert told.outcomes == [None, None]
+
+
+@pytest.mark.parametrize("end", ["a new epoch", "resignation"])
+def test_a_wait_does_not_outlive_its_epoch(end: str) -> None:
+    partition = make_partition(FLUSHED)
+    append(partition, 3)
+    told = Told()
+    partition.when_committed(3, told)
+    if end == "a new epoch":
+        partition.become_leader(1)
+    else:
+        partition.resign()
+        partition.when_committed(3, told)
+    assert set(told.outcomes) == {ErrorCode.NOT_LEADER_OR_FOLLOWER}
+
+
+def test_waits_are_told_before_the_new_role_begins() -> None:
+    partition = make_partition(FLUSHED)
+    append(partition)
+    seen: list[tuple[int, bool]] = []
+    partition.when_committed(
+        1, lambda error: seen.append((partition.leader_epoch, partition.is_leader))
+    )
+    partition.become_leader(4)
+    assert seen == [(0, True)]
+
+
+def test_the_same_epoch_again_changes_nothing() -> None:
+    partition = make_partition(FLUSHED)
+    append(partition)
+    told, watching = Told(), Watching()
+    partition.when_committed(1, told)
+    partition.watchers[watching] = None
+    partition.become_leader(0)
+    assert (told.outcomes, watching.heard) == ([], [])
+
+
+def test_an_epoch_never_goes_back() -> None:
+    partition = make_partition()
+    partition.become_leader(5)
+    with pytest.raises(AssertionError):
+        partition.become_leader(4)
+
+
+def test_a_new_leader_has_unflushed_records_flushed() -> None:
+    asked: list[Partition] = []
+    partition = make_partition(FLUSHED, request_flush=asked.append, leads=False)
+    data = batch(2)
+    partition.log.append(data, read_header(data), 0, 0)
+    partition.become_leader(1)
+    assert (asked, partition.high_watermark) == ([partition], 0)
+
+
+def test_watchers_hear_of_bytes_and_of_roles() -> None:
+    partition = make_partition()
+    watching = Watching()
+    partition.watchers[watching] = None
+    size = len(batch(2))
+    append(partition, 2)
+    partition.become_leader(1)
+    partition.resign()
+    assert watching.heard == [
+        f"advanced to 2 by {size}",
+        "advanced to 2 by 0",
+        "changed in epoch 1",
+        "changed in epoch 1",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("believed", "code"),
+    [
+        (-1, None),
+        (3, None),
+        (2, ErrorCode.FENCED_LEADER_EPOCH),
+        (4, ErrorCode.UNKNOWN_LEADER_EPOCH),
+    ],
+)
+def test_what_a_client_believes_of_the_epoch(believed: int, code: ErrorCode | None) -> None:
+    partition = make_partition()
+    partition.become_leader(3)
+    assert partition.check_leader(believed) is code
+    partition.resign()
+    assert partition.check_leader(believed) is ErrorCode.NOT_LEADER_OR_FOLLOWER
+
+
+def test_the_end_of_an_epoch() -> None:
+    partition = make_partition()
+    for epoch, count in ((2, 3), (5, 4)):
+        partition.become_leader(epoch)
+        append(partition, count)
+    partition.become_leader(9)
+    assert partition.end_of_epoch(2) == (2, 3)
+    assert partition.end_of_epoch(3) == (2, 3), "the largest known one below"
+    assert partition.end_of_epoch(5) == (5, 7)
+    assert partition.end_of_epoch(9) == (9, 7)
+    assert partition.end_of_epoch(10) == (-1, -1), "not known yet"
+    assert partition.end_of_epoch(-1) == (-1, -1)
+
+
+def test_committed_data_ends_at_the_oldest_open_transaction() -> None:
+    partition = make_partition()
+    append(partition, 2)
+    data = batch(1, producer_id=1, producer_epoch=0, base_sequence=0, transactional=True)
+    partition.append(memoryview(data), read_header(data), 0)
+    append(partition, 1)
+    assert partition.readable_end(IsolationLevel.READ_UNCOMMITTED) == 4
+    assert partition.readable_end(IsolationLevel.READ_COMMITTED) == 2
