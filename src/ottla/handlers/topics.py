@@ -42,11 +42,15 @@ from ottla.wire.generated.delete_topics import (
 )
 
 
+FIRST_WITH_CONFIGS = 5
+
+
 async def create_topics(context: Context, request: CreateTopicsRequest) -> CreateTopicsResponse:
     counts = Counter(topic.name for topic in request.topics)
     wanted = [_new_topic(topic) for topic in request.topics if counts[topic.name] == 1]
     outcomes = await _create(context.broker, wanted, validate_only=request.validate_only)
     results = []
+    described: dict[tuple[tuple[str, str], ...], list[CreatableTopicConfigs]] = {}
     for name, count in counts.items():
         if count > 1:
             outcome: TopicImage | ApiError = ApiError(
@@ -61,7 +65,7 @@ async def create_topics(context: Context, request: CreateTopicsRequest) -> Creat
                 )
             )
         else:
-            results.append(_created(context.broker.config, outcome))
+            results.append(_created(context, outcome, described))
     return CreateTopicsResponse(topics=results)
 
 
@@ -75,24 +79,38 @@ def _new_topic(topic: CreatableTopic) -> NewTopic:
     )
 
 
-def _created(config: BrokerConfig, topic: TopicImage) -> CreatableTopicResult:
-    settings = topic_config(config, topic.configs, strict=False)
-    return CreatableTopicResult(
+def _created(
+    context: Context,
+    topic: TopicImage,
+    described: dict[tuple[tuple[str, str], ...], list[CreatableTopicConfigs]],
+) -> CreatableTopicResult:
+    """The answer to a topic that was created; topics with the same settings share their list."""
+    result = CreatableTopicResult(
         name=topic.name,
         topic_id=topic.topic_id,
         num_partitions=len(topic.partitions),
         replication_factor=len(topic.partitions[0].replicas),
-        configs=[
-            CreatableTopicConfigs(
-                name=name,
-                value=format_value(settings.values[name], key.type),
-                read_only=False,
-                config_source=settings.source(name),
-                is_sensitive=False,
-            )
-            for name, key in TOPIC_KEYS.items()
-        ],
     )
+    if context.api_version >= FIRST_WITH_CONFIGS:
+        key = tuple(sorted(topic.configs.items()))
+        if key not in described:
+            described[key] = _described(context.broker.config, topic)
+        result.configs = described[key]
+    return result
+
+
+def _described(config: BrokerConfig, topic: TopicImage) -> list[CreatableTopicConfigs]:
+    settings = topic_config(config, topic.configs, strict=False)
+    return [
+        CreatableTopicConfigs(
+            name=name,
+            value=format_value(settings.values[name], key.type),
+            read_only=False,
+            config_source=settings.source(name),
+            is_sensitive=False,
+        )
+        for name, key in TOPIC_KEYS.items()
+    ]
 
 
 async def _create(
