@@ -41,7 +41,6 @@ from ottla.wire.generated.delete_topics import (
     DeleteTopicState,
 )
 
-
 FIRST_WITH_CONFIGS = 5
 
 
