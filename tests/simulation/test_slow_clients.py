@@ -17,6 +17,7 @@ from tests.support.witness import (
 
 from ottla.testing.network import End
 from ottla.wire.generated.api_versions import ApiVersionsRequest
+from ottla.wire.generated.fetch import FetchPartition, FetchRequest, FetchTopic
 
 IDLE_S = 600
 """connections.max.idle.ms, by default."""
@@ -153,6 +154,35 @@ def test_a_client_that_never_reads_is_forgotten() -> None:
             client.send(fetch_request("t", 0), FETCH_VERSION)
         await asyncio.sleep(IDLE_S + 2 * SWEEP_S)
         assert connections(world) == 0
+
+    with_a_broker(case)
+
+
+def test_what_clients_that_never_read_hold_together_is_bounded() -> None:
+    """Beyond the budget of all answers, each gets one batch; when they are gone, all is as before."""
+
+    async def case(world: World) -> None:
+        assert world.broker is not None
+        answers = world.broker.views.answers
+        answers.limit = 5_000_000
+        client = await world.client()
+        await create_topic(client, "t")
+        for _ in range(10):
+            await client.call(produce_request("t", batch(bytes(200_000))), PRODUCE_VERSION)
+        slow = [await world.client() for _ in range(10)]
+        everything = FetchPartition(partition=0, fetch_offset=0, partition_max_bytes=1 << 30)
+        request = FetchRequest(topics=[FetchTopic(topic="t", partitions=[everything])])
+        for one in slow:
+            one.transport.pause_reading()
+            one.send(request, FETCH_VERSION)
+        await asyncio.sleep(1)
+        assert 3_000_000 < answers.used < 9_000_000
+        for one in slow:
+            one.transport.abort()
+        await asyncio.sleep(1)
+        assert answers.used == 0
+        whole = (await client.call(request, FETCH_VERSION)).responses[0].partitions[0]
+        assert len(whole.records) > 2_000_000
 
     with_a_broker(case)
 

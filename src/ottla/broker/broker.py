@@ -196,7 +196,11 @@ class Broker:
         )
         self.dispatcher = Dispatcher(self.views)
         self.connections = Connections(
-            self.dispatcher.serve, system.transport_clock, config, poison=self._poison
+            self.dispatcher.serve,
+            system.transport_clock,
+            config,
+            answers=self.views.answers,
+            poison=self._poison,
         )
         self.upkeep = Upkeep(system.clock)
         self.transport_upkeep = Upkeep(system.transport_clock)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from ottla.config.broker_config import BrokerConfig
 from ottla.handlers.context import Address, Client
 from ottla.model.clock import Clock
-from ottla.net.connection import BufferBudget, Connection, Serve
+from ottla.net.connection import AnswerBudget, BufferBudget, Connection, Serve
 from ottla.net.transport import ClientTransport
 
 BUFFER_BUDGET = 512 * 1024 * 1024
@@ -28,7 +28,15 @@ class Seen(NamedTuple):
 
 
 class Connections:
-    def __init__(self, serve: Serve, clock: Clock, config: BrokerConfig, *, poison: bool) -> None:
+    def __init__(
+        self,
+        serve: Serve,
+        clock: Clock,
+        config: BrokerConfig,
+        *,
+        answers: AnswerBudget,
+        poison: bool,
+    ) -> None:
         self.config = config
         self.draining = False
         self._serve = serve
@@ -36,6 +44,7 @@ class Connections:
         self._poison = poison
         self._open: dict[ClientTransport, Seen] = {}
         self._budget = BufferBudget(BUFFER_BUDGET, self._evict)
+        self._answers = answers
         self._per_host: Counter[str] = Counter()
         self._ids = itertools.count(1)
         self._said_full = False
@@ -53,6 +62,7 @@ class Connections:
             opened=self._opened,
             closed=self._closed,
             budget=self._budget,
+            answers=self._answers,
             poison=self._poison,
         )
 

@@ -14,7 +14,7 @@ from ottla.model.clock import Clock
 from ottla.model.ids import BrokerId
 from ottla.model.randomness import Randomness
 from ottla.model.workers import Workers
-from ottla.net.connection import Connection, Parts, Pending
+from ottla.net.connection import AnswerBudget, Connection, Parts, Pending
 from ottla.wire.message import Message
 
 if TYPE_CHECKING:
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from ottla.replica.partition import Partition
     from ottla.replica.replicas import Replicas
     from ottla.storage.logs import Logs
+
+ANSWER_BUDGET = 256 * 1024 * 1024
+"""Bytes that answers which their clients have not taken may hold, all together."""
 
 _SIZE_AND_ID = struct.Struct(">ii")
 _HEAD = bytes(8)
@@ -66,6 +69,7 @@ class BrokerViews:
     fetch_sessions: "FetchSessions"
     groups: "GroupCoordinator"
     loggers: Loggers
+    answers: AnswerBudget = field(default_factory=lambda: AnswerBudget(ANSWER_BUDGET))
     supported: Sequence[tuple[int, int, int]] = ()
     """(API key, lowest version, highest version) of what is implemented, ascending."""
     extras: dict[str, Any] = field(default_factory=dict)

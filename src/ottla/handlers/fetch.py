@@ -283,6 +283,8 @@ class Fetch:
         fetch_set = self._fetch_set
         response = FetchResponse(session_id=fetch_set.session_id)
         topics: dict[object, FetchableTopicResponse] = {}
+        # Where many do not take what they asked for, each gets less: one batch at least.
+        self._max_bytes = min(self._max_bytes, self._context.broker.answers.left)
         left = self._max_bytes
         looked_at = list(fetch_set.wanted.values()) if self._full else list(fetch_set.dirty)
         for wanted in looked_at:

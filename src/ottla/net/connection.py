@@ -122,6 +122,24 @@ class BufferBudget:
             assert largest not in self._large
 
 
+class AnswerBudget:
+    """What all answers that were made and not yet taken by their peers may hold together.
+
+    Each connection has one large answer at most. Where many peers do not take theirs,
+    whoever makes an answer of a size of its own choosing asks here how large it may be.
+    """
+
+    __slots__ = ("limit", "used")
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.used = 0
+
+    @property
+    def left(self) -> int:
+        return max(0, self.limit - self.used)
+
+
 class Connection:
     """One client's byte streams, cut into requests and answers."""
 

@@ -12,7 +12,7 @@ from typing import cast
 
 from ottla.model.clock import Clock
 from ottla.model.errors import ProtocolError
-from ottla.net.connection import Buffer, BufferBudget, Connection, Serve
+from ottla.net.connection import AnswerBudget, Buffer, BufferBudget, Connection, Serve
 
 JOIN_LIMIT = 64 * 1024
 """Parts below this are copied together; a larger one gets a send of its own."""
@@ -39,6 +39,7 @@ class ClientTransport(asyncio.BufferedProtocol):
         opened: Callable[["ClientTransport"], bool],
         closed: Callable[["ClientTransport"], None],
         budget: BufferBudget | None = None,
+        answers: AnswerBudget | None = None,
         poison: bool = False,
     ) -> None:
         """`opened` may refuse the connection; `closed` is called once for every one it took."""
@@ -54,6 +55,8 @@ class ClientTransport(asyncio.BufferedProtocol):
         self._kernel_is_full = False
         self._unsent: deque[Buffer] = deque()
         self._unsent_bytes = 0
+        self._answers = answers
+        self._counted = 0  # of the unsent bytes, in the budget of all
         self.connection = Connection(
             serve,
             now_ms=clock.now_ms,
@@ -96,6 +99,8 @@ class ClientTransport(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.connection.close()
         self._unsent.clear()
+        self._unsent_bytes = 0
+        self._count()
         self._transport = None
         if self._opened is not _refused:
             self._closed(self)
@@ -185,6 +190,13 @@ class ClientTransport(asyncio.BufferedProtocol):
             self._unsent_bytes -= len(part)
             transport.write(part)
         self.connection.output_paused = self._unsent_bytes > HIGH_WATER
+        self._count()
+
+    def _count(self) -> None:
+        """Tell the budget of all connections what this one holds."""
+        if self._answers is not None:
+            self._answers.used += self._unsent_bytes - self._counted
+            self._counted = self._unsent_bytes
 
 
 def _refused(_: ClientTransport) -> bool:
