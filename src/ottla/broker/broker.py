@@ -47,6 +47,10 @@ from ottla.storage.log_config import LogConfig
 from ottla.storage.logs import Fate, FilesJob, Logs
 
 TEND_LOGS_MS = 1_000
+MAKE_AFTER_MS = 20
+MADE_PER_TURN = 40
+"""Directories made in one turn: a few milliseconds."""
+
 RETAIN_PER_TURN = 500
 """Logs looked at in one turn: a few milliseconds."""
 
@@ -98,6 +102,7 @@ class Broker:
         self._servers: list[ServerHandle] = []
         self._assembled = False
         self._to_retain = 0
+        self._making = False
         self._lost: frozenset[tuple[Uuid, PartitionId]] = frozenset()
         """Partitions whose logs must be in a directory that is offline: none is made instead."""
         self.logs: Logs
@@ -306,6 +311,7 @@ class Broker:
         try:
             if found is not None:
                 self.logs.delete(name, self.system.clock.now_ms())
+            self._make_directories_soon()
             return self.logs.create(
                 name,
                 topic.topic_id,
@@ -315,6 +321,18 @@ class Broker:
         except (ApiError, StorageError) as error:
             log.error("%s has no log: %s", name, error)
             return None
+
+    def _make_directories_soon(self) -> None:
+        """New logs get their directories behind the answer that they exist, a few at a time."""
+        if not self._making:
+            self._making = True
+            clock = self.system.transport_clock
+            clock.call_at(clock.now_ms() + MAKE_AFTER_MS, self._make_directories)
+
+    def _make_directories(self) -> None:
+        self._making = False
+        if self.logs.make_directories(MADE_PER_TURN):
+            self._make_directories_soon()
 
     def _drop_log(self, dropped: Log) -> None:
         try:

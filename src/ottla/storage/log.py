@@ -156,6 +156,7 @@ class Log:
         "high_watermark",
         "log_end_offset",
         "log_start_offset",
+        "make",
         "partition",
         "path",
         "topic_id",
@@ -178,6 +179,8 @@ class Log:
         self.directory = directory
         self.path = f"{directory.path}/{names.partition_directory(partition)}"
         self.config = config
+        self.make: Callable[[], None] | None = None
+        """Makes the directory of a new log; None once it is there."""
         self.generation = 0
         """Raised whenever published batches go: what was read before may be gone."""
         self._jitter = jitter
@@ -220,6 +223,7 @@ class Log:
             StorageError: it cannot be read.
         """
         self.directory.check_online()
+        self.ensure_made()
         disk, handles = self.directory.disk, self.directory.handles
         try:
             if self._summary is None:
@@ -247,6 +251,20 @@ class Log:
             self.directory.refuse(error, f"opening {self.path}")
         assert self._active is not None
         return self._active
+
+    def ensure_made(self) -> None:
+        """Make the log's directory, unless that was done.
+
+        Raises:
+            ApiError: KAFKA_STORAGE_ERROR, no room.
+            StorageError: the disk failed, the directory is offline.
+        """
+        if self.make is not None:
+            try:
+                self.make()
+            except OSError as error:
+                self.directory.refuse(error, f"creating {self.path}")
+            self.make = None
 
     def adopt(self, loaded: recovery.Loaded) -> None:
         """Take over what opening or recovery found."""

@@ -10,6 +10,8 @@ A directory that fails goes offline with all its logs; the rest go on.
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
+from functools import partial
+from itertools import islice
 from typing import NamedTuple
 
 from ottla.model.errors import ApiError, ErrorCode, StorageError
@@ -118,6 +120,7 @@ class Logs:
         self._randomness = randomness
         self._locks: dict[LogDirectory, Lock] = {}
         self._logs: dict[TopicPartition, Log] = {}
+        self._unmade: dict[Log, None] = {}
         self._pending: list[_Pending] = []
         self._high_watermarks: dict[TopicPartition, Offset] = {}
         self._counts: dict[LogDirectory, int] = dict.fromkeys(self.directories, 0)
@@ -403,31 +406,47 @@ class Logs:
     def create(
         self, partition: TopicPartition, topic_id: Uuid, config: LogConfig, now_ms: int
     ) -> Log:
-        """Make an empty log where the fewest are.
+        """Return an empty log, placed where the fewest are.
+
+        Its directory is made when it is first used, or by `make_directories`: what was
+        promised is in the metadata store, and a start makes what is missing.
 
         Raises:
-            ApiError: KAFKA_STORAGE_ERROR, no directory is online, or none has room.
-            StorageError: the disk failed, the directory is offline.
+            ApiError: KAFKA_STORAGE_ERROR, no directory is online.
         """
         assert partition not in self._logs, partition
         online = self.online()
         if not online:
             raise ApiError(ErrorCode.KAFKA_STORAGE_ERROR, "no log directory is online")
         directory = min(online, key=self._counts.__getitem__)
-        path = f"{directory.path}/{names.partition_directory(partition)}"
-        try:
-            self.disk.make_directory(path)
-            self.disk.create(
-                f"{path}/{names.PARTITION_METADATA}", checkpoints.partition_metadata_text(topic_id)
-            )
-        except OSError as error:
-            directory.refuse(error, f"creating {path}")
         log = Log(
             partition, topic_id, directory, config, now_ms=now_ms, jitter=self._randomness.below
         )
+        log.make = partial(self._make, log)
+        self._unmade[log] = None
         self._logs[partition] = log
         self._counts[directory] += 1
         return log
+
+    def _make(self, log: Log) -> None:
+        """Make the directory of a new log. Raises OSError."""
+        self.disk.make_directory(log.path)
+        self.disk.create(
+            f"{log.path}/{names.PARTITION_METADATA}",
+            checkpoints.partition_metadata_text(log.topic_id),
+        )
+        self._unmade.pop(log, None)
+
+    def make_directories(self, limit: int) -> bool:
+        """Make the directories of the next `limit` new logs; return whether more are left."""
+        for log in list(islice(self._unmade, limit)):
+            try:
+                log.ensure_made()
+            except (ApiError, StorageError) as error:
+                # Who uses the log meets it again, and is told.
+                logger.warning("%s: %s", log.path, error)
+                self._unmade.pop(log, None)
+        return bool(self._unmade)
 
     def delete(self, partition: TopicPartition, now_ms: int) -> None:
         """Take a log out of service; its files go after `file.delete.delay.ms`.
@@ -445,7 +464,8 @@ class Logs:
         del self._logs[partition]
         self._counts[directory] -= 1
         self._high_watermarks.pop(partition, None)
-        if directory.is_online:
+        self._unmade.pop(log, None)
+        if directory.is_online and log.make is None:
             try:
                 self.disk.rename(log.path, path)
             except OSError as error:
@@ -539,6 +559,7 @@ class Logs:
 
     def _close_directory(self, directory: LogDirectory) -> None:
         logs = [log for log in self._logs.values() if log.directory is directory]
+        self.make_directories(len(self._unmade))
         for log in logs:
             log.finish()
         # Logs, indexes and snapshots may be many: one call for all where it can be trusted.

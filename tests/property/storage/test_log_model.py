@@ -73,6 +73,7 @@ class LogMachine(RuleBasedStateMachine):
         self.epoch = 0
         self.logs = self.open()
         self.logs.create(PARTITION, b"t" * 16, CONFIG, self.now_ms)
+        self.logs.make_directories(1)
 
     def open(self) -> Logs:
         logs = Logs(self.disk, [ROOT], CountingRandomness())

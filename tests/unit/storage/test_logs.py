@@ -108,7 +108,7 @@ def test_a_deleted_log_goes_after_a_while() -> None:
 def test_what_was_being_deleted_goes_after_a_restart() -> None:
     disk = MemoryDisk()
     logs = start(disk)
-    logs.create(partition(0), TOPIC_ID, CONFIG, 0)
+    append(logs.create(partition(0), TOPIC_ID, CONFIG, 0), batch(1))
     logs.delete(partition(0), 0)
     disk.process_death()
     logs = start(disk)
@@ -283,3 +283,38 @@ def test_new_settings_reach_every_log_of_the_topic() -> None:
     changed = CONFIG._replace(retention_ms=5)
     logs.configure("t", changed)
     assert {log.config for log in logs} == {changed}
+
+
+def test_a_new_log_has_its_directory_when_it_is_used_and_soon_in_any_case() -> None:
+    disk = MemoryDisk()
+    logs = start(disk, "/a")
+    used, other, last = (
+        logs.create(partition(number), bytes([number]) * 16, LogConfig(), 0) for number in range(3)
+    )
+    assert not any(disk.exists(log.path) for log in (used, other, last))
+    append(used, batch(1))
+    assert disk.exists(f"{used.path}/partition.metadata")
+    assert not disk.exists(other.path)
+    assert logs.make_directories(1)
+    assert disk.exists(f"{other.path}/partition.metadata")
+    assert not disk.exists(last.path)
+    assert not logs.make_directories(1)
+    assert disk.exists(last.path)
+
+
+def test_a_log_deleted_before_it_was_used_leaves_nothing() -> None:
+    disk = MemoryDisk()
+    logs = start(disk, "/a")
+    log = logs.create(partition(0), bytes(16), LogConfig(), 0)
+    logs.delete(partition(0), 0)
+    assert not logs.make_directories(10)
+    assert logs.removal_jobs(2**62) == []
+    assert not disk.exists(log.path)
+
+
+def test_a_clean_stop_leaves_a_directory_of_every_log() -> None:
+    disk = MemoryDisk()
+    logs = start(disk, "/a")
+    path = logs.create(partition(0), bytes(16), LogConfig(), 0).path
+    logs.close()
+    assert disk.exists(f"{path}/partition.metadata")
