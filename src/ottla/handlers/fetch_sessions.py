@@ -3,7 +3,8 @@
 A session remembers what a client wants to read and what it was last told, so that
 a poll sends only what is different. Ours also remembers which of its partitions
 may have news (*dirty*): a partition's `advanced` marks it, a poll looks at dirty
-partitions only, so a poll costs nothing for the thousands that are quiet.
+partitions only, so a poll costs nothing for the thousands that are quiet. What is
+quiet is watched; what is dirty need not be, except while a fetch waits for more.
 
 A fetch without a session has the same shape and lives for one request.
 """
@@ -115,6 +116,10 @@ class FetchSet:
             self.dirty[wanted] = None
             if self.on_news is not None:
                 self.on_news(size)
+            else:
+                # The next poll looks at what is dirty, and watches again. Until then, and for
+                # ever if the client is dead, appends need not pay for this session.
+                self.unwatch(wanted)
 
     def changed(self, partition: Partition) -> None:
         wanted = self._watched.get(partition)
