@@ -102,7 +102,8 @@ def _create_topic(
             f"Topic '{topic.name}' collides with existing topic: {other}",
         )
     configs = _without_nulls(topic.configs)
-    check_configs(configs)
+    if configs:
+        check_configs(configs)
     if topic.assignment:
         replicas = _check_assignment(image, topic)
     else:
