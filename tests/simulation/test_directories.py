@@ -157,3 +157,46 @@ def test_a_deleted_topic_is_forgotten_once_its_files_are_set_aside() -> None:
         await world.stop()
 
     simulate(delete, forget, seed=1)
+
+
+@contextmanager
+def no_room_for(world: World, ending: str) -> Iterator[None]:
+    """The disk is full whenever a file of this name is made."""
+
+    def fault(operation: str, name: str, size: int) -> int | None:
+        if name.endswith(ending):
+            raise OSError(errno.ENOSPC, "full", name)
+        return None
+
+    world.disk.fault = fault  # type: ignore[method-assign]
+    yield
+    del world.disk.fault
+
+
+@pytest.mark.parametrize("stops", [False, True])
+def test_a_log_that_found_no_room_is_made_when_there_is_some(stops: bool) -> None:
+    """A full disk heals by itself, also when only half of a log's directory was made."""
+
+    async def fill(world: World) -> None:
+        await world.start()
+        client = await world.client()
+        assert await create_topic(client, "others") == 0
+        assert await produce(client, "others", b"before") == 0
+        with no_room_for(world, "partition.metadata"):
+            assert await create_topic(client, "rides") == 0
+            assert await produce(client, "rides", b"lost") == -ErrorCode.KAFKA_STORAGE_ERROR
+            assert await produce(client, "rides", b"lost") == -ErrorCode.KAFKA_STORAGE_ERROR
+            assert await produce(client, "others", b"served") == 1
+            if stops:
+                await world.stop()
+        if not stops:
+            assert await produce(client, "rides", b"kept") == 0
+
+    async def heal(world: World) -> None:
+        await world.start()
+        client = await world.client()
+        assert await produce(client, "rides", b"more") == (0 if stops else 1)
+        assert await high_watermark(client, "others") == 2
+        await world.stop()
+
+    simulate(fill, heal, seed=1)

@@ -430,7 +430,16 @@ class Logs:
 
     def _make(self, log: Log) -> None:
         """Make the directory of a new log. Raises OSError."""
-        self.disk.make_directory(log.path)
+        try:
+            self.disk.make_directory(log.path)
+        except FileExistsError:
+            # Half made when the disk was full. Anything else was left by somebody: set aside.
+            found = self.disk.list(log.path)
+            if any(not name.startswith(names.PARTITION_METADATA) for name in found):
+                aside = names.set_aside(log.partition, self._unique(), names.STRAY_SUFFIX)
+                self.disk.rename(log.path, f"{log.directory.path}/{aside}")
+                logger.warning("%s was in the way: renamed to %s", log.path, aside)
+                self.disk.make_directory(log.path)
         self.disk.create(
             f"{log.path}/{names.PARTITION_METADATA}",
             checkpoints.partition_metadata_text(log.topic_id),
@@ -560,6 +569,8 @@ class Logs:
     def _close_directory(self, directory: LogDirectory) -> None:
         logs = [log for log in self._logs.values() if log.directory is directory]
         self.make_directories(len(self._unmade))
+        # One for which there was no room is made at a later start.
+        logs = [log for log in logs if log.make is None]
         for log in logs:
             log.finish()
         # Logs, indexes and snapshots may be many: one call for all where it can be trusted.
