@@ -392,6 +392,7 @@ class Broker:
         for partition in list(self.replicas):
             if partition.flush_is_due(now_ms):
                 self.flusher.request(partition)
+            partition.tell_start()  # retention may have moved it
         if self.logs.some_are_offline:
             self._check_directories()
 

@@ -25,12 +25,13 @@ from ottla.wire.generated.fetch import (
     FetchRequest,
     FetchResponse,
     LeaderIdAndEpoch,
+    NodeEndpoint,
     PartitionData,
 )
 from ottla.wire.generated.fetch import EpochEndOffset as DivergingEpoch
 
 FIRST_WITH_IDS = 13
-FIRST_WITH_LEADERS = 12
+FIRST_WITH_LEADERS = 16
 MAX_BYTES = 2**31 - 1
 MAX_PARTITIONS = 100_000
 """More in one fetch than any client has; a bound on what a request may cost."""
@@ -40,7 +41,10 @@ UNRESOLVED = (
     ErrorCode.UNKNOWN_TOPIC_ID,
     ErrorCode.TOPIC_AUTHORIZATION_FAILED,
 )
-"""Errors found before a log is asked; Kafka answers them with no aborted transactions, not null."""
+"""Errors found before a log is asked; Kafka answers them last, with no aborted transactions, not null."""
+
+MISPLACED = (ErrorCode.NOT_LEADER_OR_FOLLOWER, ErrorCode.FENCED_LEADER_EPOCH)
+"""Errors at which a client is told who leads (KIP-951)."""
 
 
 def fetch(context: Context, request: FetchRequest) -> FetchResponse | Reply:
@@ -48,10 +52,12 @@ def fetch(context: Context, request: FetchRequest) -> FetchResponse | Reply:
     replica_id = request.replica_id
     if request.replica_state is not None:
         replica_id = request.replica_state.replica_id
+    by_id = context.api_version >= FIRST_WITH_IDS
     if replica_id >= 0:
         # Nobody follows a broker without a cluster: a forged follower moves nothing.
-        return FetchResponse(error_code=ErrorCode.CLUSTER_AUTHORIZATION_FAILED)
-    by_id = context.api_version >= FIRST_WITH_IDS
+        fetch_set = FetchSet(by_id=by_id)
+        _update(context, fetch_set, request)
+        return Fetch(context, request, fetch_set, full=True, follower=True).start()
     opened = broker.fetch_sessions.open(
         request.session_id,
         request.session_epoch,
@@ -69,12 +75,9 @@ def fetch(context: Context, request: FetchRequest) -> FetchResponse | Reply:
 
 
 def _update(context: Context, fetch_set: FetchSet, request: FetchRequest) -> None:
-    """Take over what the request adds, changes and forgets."""
+    """Take over what the request adds and changes, then what it forgets."""
     by_id = fetch_set.by_id
     topics = context.broker.image
-    for topic in request.forgotten_topics_data:
-        for partition in topic.partitions:
-            fetch_set.remove((topic.topic_id if by_id else topic.topic, partition))
     for asked in request.topics:
         name = topics.topic_names.get(asked.topic_id, "") if by_id else asked.topic
         for row in asked.partitions:
@@ -84,9 +87,12 @@ def _update(context: Context, fetch_set: FetchSet, request: FetchRequest) -> Non
                 if len(fetch_set.wanted) >= MAX_PARTITIONS:
                     raise ApiError(ErrorCode.INVALID_REQUEST)
                 wanted = Wanted(key, name, asked.topic_id if by_id else ZERO_UUID)
-                fetch_set.wanted[key] = wanted
+                fetch_set.add(wanted)
             _take_over(wanted, row)
             fetch_set.dirty[wanted] = None
+    for topic in request.forgotten_topics_data:
+        for partition in topic.partitions:
+            fetch_set.remove((topic.topic_id if by_id else topic.topic, partition))
 
 
 def _take_over(wanted: Wanted, row: FetchPartition) -> None:
@@ -103,6 +109,7 @@ class Fetch:
         "_cold",
         "_context",
         "_fetch_set",
+        "_follower",
         "_full",
         "_gathered",
         "_isolation",
@@ -114,12 +121,19 @@ class Fetch:
     )
 
     def __init__(
-        self, context: Context, request: FetchRequest, fetch_set: FetchSet, *, full: bool
+        self,
+        context: Context,
+        request: FetchRequest,
+        fetch_set: FetchSet,
+        *,
+        full: bool,
+        follower: bool = False,
     ) -> None:
         self._context = context
         self._request = request
         self._fetch_set = fetch_set
         self._full = full
+        self._follower = follower
         self._isolation = (
             IsolationLevel.READ_COMMITTED
             if request.isolation_level == 1
@@ -168,6 +182,8 @@ class Fetch:
                 continue
             end = replica.readable_end(self._isolation)
             log = replica.log
+            if wanted.last_fetched_epoch >= 0 and self._divergence(wanted, replica) is not None:
+                return True
             if wanted.offset >= end:
                 if wanted.offset > log.log_end_offset:
                     ready = True
@@ -194,7 +210,14 @@ class Fetch:
         )
 
     def _resolve(self, wanted: Wanted) -> Partition | None:
-        """The leader replica of a wanted partition, watched; None with `wanted.error` set."""
+        """The replica to read a wanted partition from, watched; None with `wanted.error` set."""
+        replica = self._leader(wanted)
+        if replica is not None and self._follower:
+            wanted.error = ErrorCode.NOT_LEADER_OR_FOLLOWER
+            return None
+        return replica
+
+    def _leader(self, wanted: Wanted) -> Partition | None:
         context = self._context
         replica = wanted.replica
         if replica is not None:
@@ -207,6 +230,14 @@ class Fetch:
             context, "READ", wanted.topic, wanted.topic_id, by_id=self._fetch_set.by_id
         )
         if isinstance(topic, ErrorCode):
+            if topic is ErrorCode.UNKNOWN_TOPIC_ID and wanted.topic:
+                # The session knew the topic of this id, and another has its name now, or none.
+                exists = wanted.topic in context.broker.image.topics
+                topic = (
+                    ErrorCode.INCONSISTENT_TOPIC_ID
+                    if exists
+                    else ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+                )
             wanted.error = topic
             return None
         wanted.topic = topic.name
@@ -279,39 +310,49 @@ class Fetch:
             later.add_done_callback(partial(done, row, replica, cold))
 
     def _build(self) -> FetchResponse:
-        """Read, and say what is new."""
+        """Read, and say what is new: first what was read, then what is not there to be read."""
         fetch_set = self._fetch_set
         response = FetchResponse(session_id=fetch_set.session_id)
-        topics: dict[object, FetchableTopicResponse] = {}
         # Where many do not take what they asked for, each gets less: one batch at least.
         self._max_bytes = min(self._max_bytes, self._context.broker.answers.left)
         left = self._max_bytes
-        looked_at = list(fetch_set.wanted.values()) if self._full else list(fetch_set.dirty)
-        for wanted in looked_at:
+        rows: list[tuple[Wanted, PartitionData]] = []
+        missing: list[tuple[Wanted, PartitionData]] = []
+        for wanted in list(fetch_set.wanted.values()) if self._full else fetch_set.in_turn():
             # Kafka never sends null records, and librdkafka does not take them.
             row = PartitionData(
                 partition_index=wanted.partition, aborted_transactions=None, records=b""
             )
             replica = self._resolve(wanted)
             if replica is None:
-                row.error_code, row.high_watermark, news = wanted.error, -1, True
+                row.error_code, row.high_watermark = wanted.error, -1
                 if wanted.error in UNRESOLVED:
                     row.aborted_transactions = []
-                if wanted.error is ErrorCode.NOT_LEADER_OR_FOLLOWER:
-                    self._name_leader(wanted, row)
-            else:
-                taken, news = self._read(wanted, replica, row, left)
-                left -= taken
+                    missing.append((wanted, row))
+                else:
+                    self._name_leader(wanted, row, response)
+                    rows.append((wanted, row))
+                continue
+            taken, news = self._read(wanted, replica, row, left)
+            left -= taken
             if news or self._full:
-                topic = topics.get(wanted.key[0])
-                if topic is None:
-                    topic = FetchableTopicResponse(
-                        topic=wanted.topic if not fetch_set.by_id else "",
-                        topic_id=wanted.topic_id,
-                    )
-                    topics[wanted.key[0]] = topic
-                    response.responses.append(topic)
-                topic.partitions.append(row)
+                rows.append((wanted, row))
+            if taken and not self._full:
+                fetch_set.queue_last(wanted)
+        if missing:
+            missing.sort(key=_known_by_name)
+            rows += missing
+        key = None
+        for wanted, row in rows:
+            if wanted.key[0] != key:
+                key = wanted.key[0]
+                topic = FetchableTopicResponse(
+                    topic=wanted.topic if not fetch_set.by_id else "", topic_id=wanted.topic_id
+                )
+                response.responses.append(topic)
+            topic.partitions.append(row)
+            if self._full:
+                fetch_set.queue_last(wanted)
         self._end()
         return response
 
@@ -328,11 +369,15 @@ class Fetch:
         if self._isolation is IsolationLevel.READ_COMMITTED:
             row.aborted_transactions = []
         size = 0
-        diverging = wanted.last_fetched_epoch >= 0 and self._diverges(wanted, replica, row)
+        divergence = self._divergence(wanted, replica) if wanted.last_fetched_epoch >= 0 else None
         try:
-            if diverging:
-                pass
-            elif wanted.offset < end or wanted.offset > log.log_end_offset:
+            if divergence is not None:
+                if divergence.epoch < 0:
+                    raise ApiError(ErrorCode.OFFSET_OUT_OF_RANGE)
+                row.diverging_epoch = divergence
+            elif not log.log_start_offset <= wanted.offset <= log.log_end_offset:
+                raise ApiError(ErrorCode.OFFSET_OUT_OF_RANGE)
+            elif wanted.offset < end:
                 untouched = left == self._max_bytes
                 room = min(wanted.max_bytes, left)
                 if room > 0 or untouched:
@@ -349,38 +394,53 @@ class Fetch:
                         )
                         for aborted in log.aborted_transactions(wanted.offset, end)
                     ]
-            elif wanted.offset < log.log_start_offset:
-                raise ApiError(ErrorCode.OFFSET_OUT_OF_RANGE)
         except (ApiError, StorageError) as error:
             row.error_code = (
                 error.code if isinstance(error, ApiError) else ErrorCode.KAFKA_STORAGE_ERROR
             )
             row.high_watermark = row.last_stable_offset = row.log_start_offset = -1
             row.aborted_transactions = None
+            wanted.seen_high_watermark = -1
             return 0, True
-        news = size > 0 or diverging or self._has_news(wanted)
+        news = size > 0 or divergence is not None or self._has_news(wanted)
         wanted.seen_high_watermark = replica.high_watermark
         wanted.seen_start = log.log_start_offset
-        fetch_set.dirty.pop(wanted, None)
-        if wanted.offset < end:
-            # It was served, or had no room: its turn comes again, after the others.
-            fetch_set.dirty[wanted] = None
+        if wanted.offset >= end and divergence is None:
+            # Else it was served, or had no room: it is looked at again.
+            fetch_set.dirty.pop(wanted, None)
         return size, news
 
-    def _diverges(self, wanted: Wanted, replica: Partition, row: PartitionData) -> bool:
-        """Whether the client followed a history that this log does not have (KIP-595)."""
+    @staticmethod
+    def _divergence(wanted: Wanted, replica: Partition) -> DivergingEpoch | None:
+        """Where the client's history parts from this log's (KIP-595); epoch -1: nobody knows."""
         epoch, end = replica.end_of_epoch(wanted.last_fetched_epoch)
         if epoch < wanted.last_fetched_epoch or end < wanted.offset:
-            row.diverging_epoch = DivergingEpoch(epoch=epoch, end_offset=end)
-            return True
-        return False
+            return DivergingEpoch(epoch=epoch, end_offset=end)
+        return None
 
-    def _name_leader(self, wanted: Wanted, row: PartitionData) -> None:
-        state = self._context.broker.image.partition(wanted.topic, wanted.partition)
-        if state is not None and self._context.api_version >= FIRST_WITH_LEADERS:
-            row.current_leader = LeaderIdAndEpoch(
-                leader_id=state.leader, leader_epoch=state.leader_epoch
+    def _name_leader(self, wanted: Wanted, row: PartitionData, response: FetchResponse) -> None:
+        """Say who leads, so that the client need not ask (KIP-951)."""
+        context = self._context
+        if wanted.error not in MISPLACED or context.api_version < FIRST_WITH_LEADERS:
+            return
+        state = context.broker.image.partition(wanted.topic, wanted.partition)
+        if state is None:
+            return
+        row.current_leader = LeaderIdAndEpoch(
+            leader_id=state.leader, leader_epoch=state.leader_epoch
+        )
+        named = any(node.node_id == state.leader for node in response.node_endpoints)
+        if not named and not self._follower:
+            host, port = context.address_of(state.leader)
+            broker = context.broker.image.brokers.get(state.leader)
+            rack = None if broker is None else broker.rack
+            response.node_endpoints.append(
+                NodeEndpoint(node_id=state.leader, host=host, port=port, rack=rack)
             )
+
+
+def _known_by_name(row: tuple[Wanted, PartitionData]) -> bool:
+    return row[0].error is not ErrorCode.UNKNOWN_TOPIC_ID
 
 
 def _available(wanted: Wanted, log: Log, end: Offset) -> int:

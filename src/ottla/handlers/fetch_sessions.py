@@ -6,6 +6,9 @@ may have news (*dirty*): a partition's `advanced` marks it, a poll looks at dirt
 partitions only, so a poll costs nothing for the thousands that are quiet. What is
 quiet is watched; what is dirty need not be, except while a fetch waits for more.
 
+Partitions take turns: whoever was served goes behind all others, so that a
+poll with little room starves nobody.
+
 A fetch without a session has the same shape and lives for one request.
 """
 
@@ -42,6 +45,7 @@ class Wanted:
         "seen_start",
         "topic",
         "topic_id",
+        "turn",
     )
 
     def __init__(self, key: PartitionKey, topic: TopicName, topic_id: Uuid) -> None:
@@ -56,6 +60,8 @@ class Wanted:
         self.error = ErrorCode.NONE
         self.seen_high_watermark: Offset = -1
         self.seen_start: Offset = -1
+        self.turn = 0
+        """The lowest of a session is served first."""
 
     @property
     def partition(self) -> PartitionId:
@@ -75,10 +81,22 @@ class FetchSet:
         self.on_news: Callable[[int], None] | None = None
         """Called with the bytes appended while a fetch waits on this set."""
         self._watched: dict[Partition, Wanted] = {}
+        self._turns = 0
 
     def add(self, wanted: Wanted) -> None:
+        """Want one more partition, behind the others."""
         self.wanted[wanted.key] = wanted
         self.dirty[wanted] = None
+        self.queue_last(wanted)
+
+    def queue_last(self, wanted: Wanted) -> None:
+        """Serve it after all others from now on."""
+        self._turns += 1
+        wanted.turn = self._turns
+
+    def in_turn(self) -> list[Wanted]:
+        """The dirty ones, in the order in which they are to be served."""
+        return sorted(self.dirty, key=_turn)
 
     def remove(self, key: PartitionKey) -> None:
         wanted = self.wanted.pop(key, None)
@@ -120,6 +138,11 @@ class FetchSet:
                 # The next poll looks at what is dirty, and watches again. Until then, and for
                 # ever if the client is dead, appends need not pay for this session.
                 self.unwatch(wanted)
+
+    def start_moved(self, partition: Partition) -> None:
+        wanted = self._watched.get(partition)
+        if wanted is not None:
+            self.dirty[wanted] = None
 
     def changed(self, partition: Partition) -> None:
         wanted = self._watched.get(partition)
@@ -203,6 +226,10 @@ class FetchSessions:
             for wanted in session.wanted.values():
                 if wanted.topic in names or wanted.topic == "":
                     session.dirty[wanted] = None
+
+
+def _turn(wanted: Wanted) -> int:
+    return wanted.turn
 
 
 def _used_ms(session: FetchSet) -> int:

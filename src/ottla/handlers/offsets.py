@@ -151,14 +151,9 @@ def _delete(replica: Partition, asked: DeleteRecordsPartition) -> int:
     Raises:
         ApiError: POLICY_VIOLATION, the topic is compacted only; OFFSET_OUT_OF_RANGE.
     """
-    log = replica.log
-    if "delete" not in log.config.cleanup_policy:
+    if "delete" not in replica.log.config.cleanup_policy:
         raise ApiError(ErrorCode.POLICY_VIOLATION)
-    offset = replica.high_watermark if asked.offset == -1 else asked.offset
-    if offset < 0 or offset > replica.high_watermark:
-        raise ApiError(ErrorCode.OFFSET_OUT_OF_RANGE)
-    log.advance_log_start(offset)
-    return log.log_start_offset
+    return replica.advance_log_start(replica.high_watermark if asked.offset == -1 else asked.offset)
 
 
 def offset_for_leader_epoch(

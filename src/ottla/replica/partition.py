@@ -47,6 +47,9 @@ class Watcher(Protocol):
     def advanced(self, partition: "Partition", size: int) -> None:
         """The readable end moved; `size` bytes were appended since (0: not known)."""
 
+    def start_moved(self, partition: "Partition") -> None:
+        """The log begins later than before; worth telling, not worth waking anybody for."""
+
     def changed(self, partition: "Partition") -> None:
         """Leadership or existence changed: look again."""
 
@@ -55,6 +58,7 @@ class Partition:
     """A replica of one partition on this broker."""
 
     __slots__ = (
+        "_told_start",
         "_unflushed_since_ms",
         "_waits",
         "high_watermark",
@@ -93,6 +97,7 @@ class Partition:
         self.watchers: dict[Watcher, None] = {}
         self._waits = OffsetWaits()
         self._unflushed_since_ms: int | None = None
+        self._told_start: Offset = log.log_start_offset
 
     def __repr__(self) -> str:
         return f"Partition({self.topic}-{self.partition}, epoch {self.leader_epoch})"
@@ -181,6 +186,27 @@ class Partition:
         if self.watchers:
             for watcher in list(self.watchers):
                 watcher.advanced(self, size)
+
+    def advance_log_start(self, offset: Offset) -> Offset:
+        """Delete every record below `offset`, and return where the log starts now.
+
+        Raises:
+            ApiError: OFFSET_OUT_OF_RANGE, that is above the high watermark.
+            StorageError: the log directory is offline now.
+        """
+        if not 0 <= offset <= self.high_watermark:
+            raise ApiError(ErrorCode.OFFSET_OUT_OF_RANGE)
+        self.log.advance_log_start(offset)
+        self.tell_start()
+        return self.log.log_start_offset
+
+    def tell_start(self) -> None:
+        """Tell who watches if the log begins later than when they were last told."""
+        start = self.log.log_start_offset
+        if start != self._told_start:
+            self._told_start = start
+            for watcher in list(self.watchers):
+                watcher.start_moved(self)
 
     def flush_is_due(self, now_ms: int) -> bool:
         """Whether records wait for a flush that no append asked for.

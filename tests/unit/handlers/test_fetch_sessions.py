@@ -1,8 +1,9 @@
 """Fetch sessions: who watches what, and who is told."""
 
+import pytest
 from tests.unit.replica.parts import TOPIC_ID, append, make_partition
 
-from ottla.handlers.fetch_sessions import EVICT_AFTER_MS, FetchSessions, FetchSet, Wanted
+from ottla.handlers.fetch_sessions import EVICT_AFTER_MS, MAX_EPOCH, FetchSessions, FetchSet, Wanted
 from ottla.model.errors import ErrorCode
 from ottla.replica.partition import Partition
 from ottla.testing.randomness import SeededRandomness
@@ -79,3 +80,42 @@ def test_only_a_session_unused_for_long_gives_its_place_away() -> None:
     third, _ = begin(store, partition, now_ms=EVICT_AFTER_MS + 1)
     assert third.session_id != 0
     assert first not in partition.watchers
+
+
+def test_after_the_last_epoch_comes_the_first() -> None:
+    store = sessions()
+    fetch, _ = begin(store, make_partition())
+    fetch.epoch = MAX_EPOCH
+    assert store.open(fetch.session_id, MAX_EPOCH, by_id=True, now_ms=0).fetch is fetch
+    assert store.open(fetch.session_id, 1, by_id=True, now_ms=0).fetch is fetch
+
+
+@pytest.mark.parametrize("epoch", [0, -1])
+def test_beginning_anew_and_ending_forget_the_old_session(epoch: int) -> None:
+    store = sessions()
+    begun, _ = begin(store, make_partition())
+    after = store.open(begun.session_id, epoch, by_id=True, now_ms=0).fetch
+    assert after is not None
+    assert (after.session_id == 0) == (epoch == -1)
+    gone = store.open(begun.session_id, 1, by_id=True, now_ms=0)
+    assert gone.error is ErrorCode.FETCH_SESSION_ID_NOT_FOUND
+
+
+def test_no_slots_means_no_sessions() -> None:
+    fetch, _ = begin(sessions(slots=0), make_partition())
+    assert fetch.session_id == 0
+
+
+def test_a_moved_start_is_news_that_wakes_nobody() -> None:
+    partition = make_partition()
+    fetch, wanted = begin(sessions(), partition)
+    append(partition)
+    fetch.watch(wanted, partition)
+    fetch.dirty.clear()
+    heard: list[int] = []
+    fetch.on_news = heard.append
+    partition.advance_log_start(1)
+    assert (wanted in fetch.dirty, heard) == (True, [])
+    fetch.dirty.clear()
+    partition.tell_start()
+    assert not fetch.dirty, "it was told already"

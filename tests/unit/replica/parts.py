@@ -25,6 +25,9 @@ class Watching:
     def advanced(self, partition: Partition, size: int) -> None:
         self.heard.append(f"advanced to {partition.high_watermark} by {size}")
 
+    def start_moved(self, partition: Partition) -> None:
+        self.heard.append(f"starts at {partition.log.log_start_offset}")
+
     def changed(self, partition: Partition) -> None:
         self.heard.append(f"changed in epoch {partition.leader_epoch}")
 
