@@ -326,6 +326,7 @@ class Fetch:
             replica = self._resolve(wanted)
             if replica is None:
                 row.error_code, row.high_watermark = wanted.error, -1
+                wanted.seen_high_watermark = -1
                 if wanted.error in UNRESOLVED:
                     row.aborted_transactions = []
                     missing.append((wanted, row))

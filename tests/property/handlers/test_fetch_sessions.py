@@ -35,7 +35,7 @@ class Model:
 
     def update(self, asked: dict[Key, tuple[int, int]], forgotten: list[Key]) -> None:
         for key, (offset, max_bytes) in asked.items():
-            known = not self.by_id or key[0] in self.broker.image.topics
+            known = not self.by_id or id_of(key[0]) in self.broker.image.topic_names
             row = self.wanted.setdefault(key, {"told": None, "known": known})
             row.update(offset=offset, max_bytes=max_bytes)
         for key in forgotten:
@@ -82,13 +82,22 @@ class Model:
         return rows
 
     def _ends(self, key: Key, *, known: bool) -> tuple[int, int, int, int]:
-        replica = self.broker.replicas.find_by_name(*key)
+        """(error, log start, high watermark, readable end) now."""
+        topic = self.broker.image.topics.get(key[0])
+        error = ErrorCode.NONE
         if not known:
-            return ErrorCode.UNKNOWN_TOPIC_ID, -1, -1, -1
-        if replica is None:
-            return ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, -1, -1, -1
+            error = ErrorCode.UNKNOWN_TOPIC_ID
+        elif topic is None:
+            error = ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+        elif self.by_id and topic.topic_id != id_of(key[0]):
+            error = ErrorCode.INCONSISTENT_TOPIC_ID
+        elif key[1] >= PARTITIONS:
+            error = ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+        if error:
+            return error, -1, -1, -1
+        replica = self.broker.partition(*key)
         end = replica.high_watermark
-        return ErrorCode.NONE, replica.log.log_start_offset, end, end
+        return error, replica.log.log_start_offset, end, end
 
 
 class Client:
@@ -192,6 +201,7 @@ STEPS = st.lists(
         st.tuples(st.just("wait"), WANTED, st.lists(KEYS, max_size=2), ROOM),
         st.tuples(st.just("epoch"), KEYS),
         st.tuples(st.just("delete"), st.sampled_from(TOPICS)),
+        st.tuples(st.just("create"), st.sampled_from(TOPICS)),
     ),
     max_size=30,
 )
@@ -224,6 +234,9 @@ def test_a_session_tells_what_the_obvious_one_tells(
             waiting = answer if isinstance(answer, Reply) else None
         elif verb == "delete":
             broker.delete(key)
+        elif verb == "create":
+            if key not in broker.image.topics:
+                broker.create(key, PARTITIONS, incarnation=1)
         elif broker.replicas.find_by_name(*key):
             partition = broker.partition(*key)
             if verb == "append":
