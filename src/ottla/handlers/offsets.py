@@ -1,9 +1,11 @@
 """ListOffsets, DeleteRecords, OffsetForLeaderEpoch: questions about a log's offsets."""
 
+from collections.abc import Collection
+
 from ottla.handlers.context import Context
 from ottla.handlers.resolve import leader_of, topic_by_name
 from ottla.model.errors import ApiError, ErrorCode, StorageError
-from ottla.model.ids import NO_LEADER_EPOCH
+from ottla.model.ids import NO_LEADER_EPOCH, PartitionId, TopicName
 from ottla.model.isolation import IsolationLevel, ListOffsetsTimestamp
 from ottla.model.names import INTERNAL_TOPICS
 from ottla.replica.partition import Partition
@@ -47,34 +49,56 @@ def list_offsets(context: Context, request: ListOffsetsRequest) -> ListOffsetsRe
         if request.isolation_level == 1
         else (IsolationLevel.READ_UNCOMMITTED)
     )
-    response = ListOffsetsResponse()
+    asked: dict[TopicName, dict[PartitionId, ListOffsetsPartition]] = {}
+    twice: set[tuple[TopicName, PartitionId]] = set()
     for topic in request.topics:
-        asked = [partition.partition_index for partition in topic.partitions]
-        found = topic_by_name(context, "DESCRIBE", topic.name)
-        rows = []
+        rows = asked.setdefault(topic.name, {}) if topic.partitions else {}
         for partition in topic.partitions:
-            row = ListOffsetsPartitionResponse(partition_index=partition.partition_index)
-            rows.append(row)
-            if isinstance(found, ErrorCode):
-                row.error_code = found
-                continue
-            if asked.count(partition.partition_index) > 1:
-                row.error_code = ErrorCode.INVALID_REQUEST
-                continue
-            replica = leader_of(
-                context, found, partition.partition_index, partition.current_leader_epoch
+            if rows.setdefault(partition.partition_index, partition) is not partition:
+                twice.add((topic.name, partition.partition_index))
+    return ListOffsetsResponse(
+        topics=[
+            ListOffsetsTopicResponse(
+                name=name,
+                partitions=_list_topic(context, name, list(rows.values()), isolation, twice),
             )
-            if isinstance(replica, ErrorCode):
-                row.error_code = replica
-                continue
-            try:
-                _list(context.api_version, replica, partition, isolation, row)
-            except ApiError as error:
-                row.error_code = error.code
-            except StorageError:
-                row.error_code = ErrorCode.KAFKA_STORAGE_ERROR
-        response.topics.append(ListOffsetsTopicResponse(name=topic.name, partitions=rows))
-    return response
+            for name, rows in asked.items()
+        ]
+    )
+
+
+def _list_topic(
+    context: Context,
+    name: TopicName,
+    asked: list[ListOffsetsPartition],
+    isolation: IsolationLevel,
+    twice: Collection[tuple[TopicName, PartitionId]],
+) -> list[ListOffsetsPartitionResponse]:
+    """What there is to say of a topic's partitions; those asked for `twice` are refused."""
+    found = topic_by_name(context, "DESCRIBE", name)
+    rows = []
+    for partition in asked:
+        row = ListOffsetsPartitionResponse(partition_index=partition.partition_index)
+        rows.append(row)
+        if isinstance(found, ErrorCode):
+            row.error_code = found
+            continue
+        if (name, partition.partition_index) in twice:
+            row.error_code = ErrorCode.INVALID_REQUEST
+            continue
+        replica = leader_of(
+            context, found, partition.partition_index, partition.current_leader_epoch
+        )
+        if isinstance(replica, ErrorCode):
+            row.error_code = replica
+            continue
+        try:
+            _list(context.api_version, replica, partition, isolation, row)
+        except ApiError as error:
+            row.error_code = error.code
+        except StorageError:
+            row.error_code = ErrorCode.KAFKA_STORAGE_ERROR
+    return rows
 
 
 def _list(
@@ -96,7 +120,10 @@ def _list(
         row.offset, epoch = limit, replica.leader_epoch
     elif timestamp in (ListOffsetsTimestamp.EARLIEST, ListOffsetsTimestamp.EARLIEST_LOCAL):
         row.offset = log.log_start_offset
-        epoch = log.leader_epochs.epoch_of(log.log_start_offset)
+        if log.log_start_offset == log.log_end_offset:
+            epoch = replica.leader_epoch  # of the record to come
+        else:
+            epoch = log.leader_epochs.epoch_of(log.log_start_offset)
     elif timestamp in (
         ListOffsetsTimestamp.LATEST_TIERED,
         ListOffsetsTimestamp.EARLIEST_PENDING_UPLOAD,
@@ -116,33 +143,47 @@ def _list(
 
 
 async def delete_records(context: Context, request: DeleteRecordsRequest) -> DeleteRecordsResponse:
-    response = DeleteRecordsResponse()
+    asked: dict[TopicName, dict[PartitionId, DeleteRecordsPartition]] = {}
     for topic in request.topics:
-        found = topic_by_name(context, "DELETE", topic.name)
-        rows = []
         for partition in topic.partitions:
-            row = DeleteRecordsPartitionResult(
-                partition_index=partition.partition_index, low_watermark=-1
+            asked.setdefault(topic.name, {})[partition.partition_index] = partition
+    return DeleteRecordsResponse(
+        topics=[
+            DeleteRecordsTopicResult(
+                name=name, partitions=_delete_of_topic(context, name, list(rows.values()))
             )
-            rows.append(row)
-            if isinstance(found, ErrorCode):
-                row.error_code = found
-                continue
-            if found.name in INTERNAL_TOPICS:
-                row.error_code = ErrorCode.INVALID_TOPIC_EXCEPTION
-                continue
-            replica = leader_of(context, found, partition.partition_index)
-            if isinstance(replica, ErrorCode):
-                row.error_code = replica
-                continue
-            try:
-                row.low_watermark = _delete(replica, partition)
-            except ApiError as error:
-                row.error_code = error.code
-            except StorageError:
-                row.error_code = ErrorCode.KAFKA_STORAGE_ERROR
-        response.topics.append(DeleteRecordsTopicResult(name=topic.name, partitions=rows))
-    return response
+            for name, rows in asked.items()
+        ]
+    )
+
+
+def _delete_of_topic(
+    context: Context, name: TopicName, asked: list[DeleteRecordsPartition]
+) -> list[DeleteRecordsPartitionResult]:
+    found = topic_by_name(context, "DELETE", name)
+    rows = []
+    for partition in asked:
+        row = DeleteRecordsPartitionResult(
+            partition_index=partition.partition_index, low_watermark=-1
+        )
+        rows.append(row)
+        if isinstance(found, ErrorCode):
+            row.error_code = found
+            continue
+        if found.name in INTERNAL_TOPICS:
+            row.error_code = ErrorCode.INVALID_TOPIC_EXCEPTION
+            continue
+        replica = leader_of(context, found, partition.partition_index)
+        if isinstance(replica, ErrorCode):
+            row.error_code = replica
+            continue
+        try:
+            row.low_watermark = _delete(replica, partition)
+        except ApiError as error:
+            row.error_code = error.code
+        except StorageError:
+            row.error_code = ErrorCode.KAFKA_STORAGE_ERROR
+    return rows
 
 
 def _delete(replica: Partition, asked: DeleteRecordsPartition) -> int:
