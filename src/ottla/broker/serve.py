@@ -91,7 +91,7 @@ def _configure(
             topic.name,
             topic.partitions,
             topic.replication_factor,
-            None,
+            (),
             {} if topic.cleanup_policy is None else {"cleanup.policy": topic.cleanup_policy},
         )
         for topic in options.topics
@@ -101,7 +101,7 @@ def _configure(
             topic.name,
             -1 if topic.partitions is None else topic.partitions,
             -1 if topic.replication_factor is None else topic.replication_factor,
-            None,
+            (),
             dict(topic.configs),
         )
         for topic in read.topics

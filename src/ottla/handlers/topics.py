@@ -13,7 +13,7 @@ from ottla.metadata import controller
 from ottla.metadata.controller import Defaults, NewTopic, Writes
 from ottla.metadata.image import Image, TopicImage
 from ottla.model.errors import ApiError, ErrorCode
-from ottla.model.ids import ZERO_UUID, TopicName
+from ottla.model.ids import ZERO_UUID, TopicName, Uuid
 from ottla.model.names import (
     CONSUMER_OFFSETS,
     INTERNAL_TOPICS,
@@ -73,7 +73,7 @@ def _new_topic(topic: CreatableTopic) -> NewTopic:
         topic.name,
         topic.num_partitions,
         topic.replication_factor,
-        {row.partition_index: tuple(row.broker_ids) for row in topic.assignments} or None,
+        [(row.partition_index, tuple(row.broker_ids)) for row in topic.assignments],
         {config.name: config.value for config in topic.configs},
     )
 
@@ -87,6 +87,7 @@ def _created(
     result = CreatableTopicResult(
         name=topic.name,
         topic_id=topic.topic_id,
+        error_message=None,
         num_partitions=len(topic.partitions),
         replication_factor=len(topic.partitions[0].replicas),
     )
@@ -139,7 +140,7 @@ def internal_topic(config: BrokerConfig, name: TopicName) -> NewTopic:
             name,
             config.offsets_topic_num_partitions,
             config.offsets_topic_replication_factor,
-            None,
+            (),
             {
                 "cleanup.policy": "compact",
                 "compression.type": "producer",
@@ -151,7 +152,7 @@ def internal_topic(config: BrokerConfig, name: TopicName) -> NewTopic:
             name,
             config.transaction_state_log_num_partitions,
             config.transaction_state_log_replication_factor,
-            None,
+            (),
             {
                 "cleanup.policy": "compact",
                 "compression.type": "uncompressed",
@@ -165,7 +166,7 @@ def internal_topic(config: BrokerConfig, name: TopicName) -> NewTopic:
         name,
         _integer(config, "share.coordinator.state.topic.num.partitions"),
         _integer(config, "share.coordinator.state.topic.replication.factor"),
-        None,
+        (),
         {
             "cleanup.policy": "delete",
             "compression.type": "uncompressed",
@@ -233,7 +234,7 @@ async def delete_topics(context: Context, request: DeleteTopicsRequest) -> Delet
     if not context.broker.config.delete_topic_enable:
         if context.api_version < 3:
             raise ApiError(ErrorCode.INVALID_REQUEST, "Topic deletion is disabled.")
-        raise ApiError(ErrorCode.TOPIC_DELETION_DISABLED, "Topic deletion is disabled.")
+        raise ApiError(ErrorCode.TOPIC_DELETION_DISABLED)
 
     def decide(image: Image) -> tuple[Writes, Any]:
         results, found = _check_deletions(image, asked)
@@ -246,42 +247,55 @@ async def delete_topics(context: Context, request: DeleteTopicsRequest) -> Delet
 def _check_deletions(
     image: Image, asked: list[DeleteTopicState]
 ) -> tuple[list[DeletableTopicResult], list[TopicImage]]:
+    """What to answer, one result for each thing named, and which topics to delete."""
     results: list[DeletableTopicResult] = []
-    found: dict[TopicName, TopicImage] = {}
-    names = Counter(topic.name for topic in asked if topic.name is not None)
-    ids = Counter(topic.topic_id for topic in asked if topic.topic_id != ZERO_UUID)
+
+    def refuse(name: TopicName | None, topic_id: Uuid, code: ErrorCode, message: str) -> None:
+        results.append(
+            DeletableTopicResult(
+                name=name, topic_id=topic_id, error_code=code, error_message=message
+            )
+        )
+
+    invalid = ErrorCode.INVALID_REQUEST
+    names: Counter[TopicName] = Counter()
+    ids: Counter[Uuid] = Counter()
     for state in asked:
-        result = DeletableTopicResult(name=state.name, topic_id=state.topic_id)
-        results.append(result)
         by_id = state.topic_id != ZERO_UUID
-        topic = image.topic_by_id(state.topic_id) if by_id else image.topics.get(state.name or "")
-        problem: tuple[ErrorCode, str | None] | None = None
         if by_id and state.name is not None:
-            problem = ErrorCode.INVALID_REQUEST, "You may not specify both topic name and topic id."
-        elif not by_id and state.name is None:
-            problem = ErrorCode.INVALID_REQUEST, "Neither topic name nor id were specified."
-        elif by_id and ids[state.topic_id] > 1:
-            problem = ErrorCode.INVALID_REQUEST, "Duplicate topic id."
-        elif state.name is not None and names[state.name] > 1:
-            problem = ErrorCode.INVALID_REQUEST, "Duplicate topic name."
-        elif topic is None and by_id:
-            problem = ErrorCode.UNKNOWN_TOPIC_ID, "This server does not host this topic ID."
+            message = "You may not specify both topic name and topic id."
+            refuse(state.name, state.topic_id, invalid, message)
+        elif by_id:
+            ids[state.topic_id] += 1
+        elif state.name is not None:
+            names[state.name] += 1
+        else:
+            refuse(None, ZERO_UUID, invalid, "Neither topic name nor id were specified.")
+    found: dict[Uuid, TopicImage] = {}
+    for topic_id, count in ids.items():
+        topic = image.topic_by_id(topic_id)
+        if count > 1:
+            refuse(None, topic_id, invalid, "Duplicate topic id.")
         elif topic is None:
-            problem = (
-                ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
-                "This server does not host this topic-partition.",
-            )
-        elif topic.name in found:
-            problem = (
-                ErrorCode.INVALID_REQUEST,
-                "The provided topic name maps to an ID that was already supplied.",
-            )
-        if problem is not None:
-            result.error_code, result.error_message = problem
-            continue
-        assert topic is not None
-        found[topic.name] = topic
-        result.name, result.topic_id = topic.name, topic.topic_id
+            message = "This server does not host this topic ID."
+            refuse(None, topic_id, ErrorCode.UNKNOWN_TOPIC_ID, message)
+        else:
+            found[topic_id] = topic
+    for name, count in names.items():
+        topic = image.topics.get(name)
+        if count > 1:
+            refuse(name, ZERO_UUID, invalid, "Duplicate topic name.")
+        elif topic is None:
+            message = "This server does not host this topic-partition."
+            refuse(name, ZERO_UUID, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, message)
+        elif topic.topic_id in ids:
+            found.pop(topic.topic_id, None)
+            message = "The provided topic name maps to an ID that was already supplied."
+            refuse(name, topic.topic_id, invalid, message)
+        else:
+            found[topic.topic_id] = topic
+    for topic in found.values():
+        results.append(DeletableTopicResult(name=topic.name, topic_id=topic.topic_id))
     return results, list(found.values())
 
 

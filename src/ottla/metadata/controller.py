@@ -6,6 +6,7 @@ Messages are Kafka's in meaning; the codes are Kafka's exactly
 (`ReplicationControlManager`, `ControllerApis`).
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -36,7 +37,7 @@ class NewTopic(NamedTuple):
     name: TopicName
     partitions: int = -1
     replication_factor: int = -1
-    assignment: Mapping[PartitionId, Sequence[BrokerId]] | None = None
+    assignment: Sequence[tuple[PartitionId, Sequence[BrokerId]]] = ()
     configs: Mapping[str, str | None] = {}
 
 
@@ -68,7 +69,7 @@ def create_topics(
             if created > MAX_PARTITIONS_PER_BATCH:
                 raise ApiError(
                     ErrorCode.POLICY_VIOLATION,
-                    "Unable to perform excessively large batch operation.",
+                    "Excessively large number of partitions per request.",
                 )
         except ApiError as error:
             outcomes[topic.name] = error
@@ -142,13 +143,12 @@ def _place_topic(image: Image, topic: NewTopic, defaults: Defaults) -> Sequence[
         factor = defaults.replication_factor
     if partitions > MAX_PARTITIONS_PER_BATCH:
         raise ApiError(
-            ErrorCode.POLICY_VIOLATION, "Unable to perform excessively large batch operation."
+            ErrorCode.POLICY_VIOLATION, "Excessively large number of partitions per request."
         )
     return place(image.brokers, partitions, factor, first_partition=0)
 
 
 def _check_assignment(image: Image, topic: NewTopic) -> Sequence[Sequence[BrokerId]]:
-    assert topic.assignment is not None
     if topic.replication_factor != -1:
         raise ApiError(
             ErrorCode.INVALID_REQUEST,
@@ -159,12 +159,20 @@ def _check_assignment(image: Image, topic: NewTopic) -> Sequence[Sequence[Broker
             ErrorCode.INVALID_REQUEST,
             "A manual partition assignment was specified, but numPartitions was not set to -1.",
         )
-    if sorted(topic.assignment) != list(range(len(topic.assignment))):
+    by_number: dict[PartitionId, Sequence[BrokerId]] = {}
+    for number, replicas in topic.assignment:
+        if number in by_number:
+            raise ApiError(
+                ErrorCode.INVALID_REPLICA_ASSIGNMENT,
+                f"Found multiple manual partition assignments for partition {number}",
+            )
+        by_number[number] = replicas
+    if sorted(by_number) != list(range(len(by_number))):
         raise ApiError(
             ErrorCode.INVALID_REPLICA_ASSIGNMENT,
             "partitions should be a consecutive 0-based integer sequence",
         )
-    assignment = [topic.assignment[number] for number in range(len(topic.assignment))]
+    assignment = [by_number[number] for number in range(len(by_number))]
     _check_replicas(image, assignment)
     return assignment
 
@@ -176,11 +184,12 @@ def _check_replicas(image: Image, assignment: Sequence[Sequence[BrokerId]]) -> N
                 ErrorCode.INVALID_REPLICA_ASSIGNMENT,
                 "The manual partition assignment includes an empty replica list.",
             )
-        if len(set(replicas)) != len(replicas):
-            raise ApiError(
-                ErrorCode.INVALID_REPLICA_ASSIGNMENT,
-                "The manual partition assignment includes a broker more than once.",
-            )
+        for broker, count in Counter(replicas).items():
+            if count > 1:
+                raise ApiError(
+                    ErrorCode.INVALID_REPLICA_ASSIGNMENT,
+                    f"The manual partition assignment includes the broker {broker} more than once.",
+                )
         for broker in replicas:
             if broker not in image.brokers:
                 raise ApiError(
@@ -252,7 +261,7 @@ def create_partitions(
     added = count - existing
     if added > MAX_PARTITIONS_PER_BATCH:
         raise ApiError(
-            ErrorCode.POLICY_VIOLATION, "Unable to perform excessively large batch operation."
+            ErrorCode.POLICY_VIOLATION, "Excessively large number of partitions per request."
         )
     if assignments is not None:
         if len(assignments) != added:

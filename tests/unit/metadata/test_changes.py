@@ -54,7 +54,7 @@ class Keys:
 def create(image: Image, name: str, partitions: int, configs: dict[str, str], seed: int) -> Writes:
     writes, _ = controller.create_topics(
         image,
-        [NewTopic(name, partitions, 1, None, dict(configs))],
+        [NewTopic(name, partitions, 1, (), dict(configs))],
         Defaults(1, 1),
         lambda overrides: None,
         SeededRandomness(seed),
