@@ -41,6 +41,8 @@ CLUSTER_OPERATIONS = sum(1 << code for code in (5, 7, 8, 9, 10, 11, 12))
 
 TOPIC_OPERATIONS = sum(1 << code for code in (3, 4, 5, 6, 7, 8, 10, 11))
 
+FIRST_BY_ID = 12
+
 YIELD_EVERY = 400
 """Partitions encoded between two looks at other requests: a few milliseconds."""
 
@@ -95,18 +97,15 @@ async def _asked_topics(
     found: list[TopicImage | MetadataResponseTopic] = []
     missing: list[str] = []
     for asked in request.topics:
-        if asked.topic_id != ZERO_UUID:
-            if version < 12 or asked.name is not None:
-                raise ApiError(ErrorCode.INVALID_REQUEST)
-        elif asked.name is None:
+        by_id = asked.topic_id != ZERO_UUID
+        if (by_id and version < FIRST_BY_ID) or (not by_id and asked.name is None):
             raise ApiError(ErrorCode.INVALID_REQUEST)
-    names: dict[str, None] = {}
-    for asked in request.topics:
-        if asked.topic_id != ZERO_UUID:
-            topic = context.broker.image.topic_by_id(asked.topic_id)
-            found.append(topic if topic is not None else _unknown_id(asked.topic_id))
-        elif asked.name is not None:
-            names[asked.name] = None
+    ids = dict.fromkeys(t.topic_id for t in request.topics if t.topic_id != ZERO_UUID)
+    for topic_id in ids:
+        topic = context.broker.image.topic_by_id(topic_id)
+        found.append(topic if topic is not None else _unknown_id(topic_id))
+    # Who gives one id means ids: Kafka looks at no name then.
+    names = dict.fromkeys(t.name for t in request.topics if t.name is not None and not ids)
     for name in names:
         topic = context.broker.image.topics.get(name)
         if topic is None or not context.authorize("DESCRIBE", "TOPIC", name):
@@ -130,7 +129,7 @@ async def _asked_topics(
             if code is ErrorCode.NONE and made is not None:
                 found.append(made)
             else:
-                found.append(_unknown_name(name, code))
+                found.append(_unknown_name(name, code, request))
     return found
 
 
@@ -140,8 +139,11 @@ def _unknown_id(topic_id: Uuid) -> MetadataResponseTopic:
     )
 
 
-def _unknown_name(name: str, code: ErrorCode) -> MetadataResponseTopic:
-    return MetadataResponseTopic(error_code=code, name=name, is_internal=name in INTERNAL_TOPICS)
+def _unknown_name(name: str, code: ErrorCode, request: MetadataRequest) -> MetadataResponseTopic:
+    topic = MetadataResponseTopic(error_code=code, name=name, is_internal=name in INTERNAL_TOPICS)
+    if request.include_topic_authorized_operations:
+        topic.topic_authorized_operations = TOPIC_OPERATIONS
+    return topic
 
 
 async def _encode_topics(
@@ -263,10 +265,8 @@ def describe_topic_partitions(
     names = sorted(image.topics if everything else {topic.name for topic in request.topics})
     start = 0
     if cursor is not None:
-        if cursor.partition_index < 0:
-            raise ApiError(
-                ErrorCode.INVALID_REQUEST, f"invalid partition {cursor.partition_index} in cursor"
-            )
+        if cursor.partition_index < 0 or (not everything and cursor.topic_name not in names):
+            return _refused(request)
         names = [name for name in names if name >= cursor.topic_name]
         if names and names[0] == cursor.topic_name:
             start = cursor.partition_index
@@ -281,13 +281,13 @@ def describe_topic_partitions(
                     )
                 )
             continue
+        if left == 0:
+            response.next_cursor = CursorResponse(topic_name=name, partition_index=0)
+            break
         topic = image.topics.get(name)
         if topic is None:
             response.topics.append(_missing(name))
             continue
-        if left == 0:
-            response.next_cursor = CursorResponse(topic_name=name, partition_index=0)
-            break
         end = min(len(topic.partitions), start + left)
         response.topics.append(_described(topic, start, end))
         left -= max(0, end - start)
@@ -298,6 +298,18 @@ def describe_topic_partitions(
     return response
 
 
+def _refused(request: DescribeTopicPartitionsRequest) -> DescribeTopicPartitionsResponse:
+    """A cursor that cannot be: every topic asked for is told so."""
+    return DescribeTopicPartitionsResponse(
+        topics=[
+            DescribeTopicPartitionsResponseTopic(
+                error_code=ErrorCode.INVALID_REQUEST, name=topic.name
+            )
+            for topic in request.topics
+        ]
+    )
+
+
 def _missing(name: str) -> DescribeTopicPartitionsResponseTopic:
     code = ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
     try:
@@ -305,7 +317,10 @@ def _missing(name: str) -> DescribeTopicPartitionsResponseTopic:
     except ApiError as error:
         code = error.code
     return DescribeTopicPartitionsResponseTopic(
-        error_code=code, name=name, is_internal=name in INTERNAL_TOPICS
+        error_code=code,
+        name=name,
+        is_internal=name in INTERNAL_TOPICS,
+        topic_authorized_operations=TOPIC_OPERATIONS,
     )
 
 
