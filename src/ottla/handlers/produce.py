@@ -128,9 +128,10 @@ def _resolve(
             if replica is not None and records is not None and len(records) > ON_LOOP_BYTES:
                 expand = expand or must_expand(records, replica.rules)
             batches.append((row, data, replica))
-        response.responses.append(
-            TopicProduceResponse(name=name, topic_id=topic_id, partition_responses=rows)
-        )
+        if rows:
+            response.responses.append(
+                TopicProduceResponse(name=name, topic_id=topic_id, partition_responses=rows)
+            )
     if request.acks not in _KNOWN_ACKS or request.transactional_id is not None:
         error = ApiError(
             ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED

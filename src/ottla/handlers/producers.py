@@ -24,13 +24,17 @@ async def init_producer_id(
     """
     if request.transactional_id is not None:
         if request.transactional_id == "":
-            return InitProducerIdResponse(error_code=ErrorCode.INVALID_REQUEST)
-        return InitProducerIdResponse(error_code=ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
+            return _refused(ErrorCode.INVALID_REQUEST)
+        return _refused(ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
     if (request.producer_id == -1) != (request.producer_epoch == -1):
-        return InitProducerIdResponse(error_code=ErrorCode.INVALID_REQUEST)
+        return _refused(ErrorCode.INVALID_REQUEST)
     return InitProducerIdResponse(
         producer_id=await context.broker.producer_ids.next(), producer_epoch=0
     )
+
+
+def _refused(code: ErrorCode) -> InitProducerIdResponse:
+    return InitProducerIdResponse(error_code=code, producer_id=-1, producer_epoch=-1)
 
 
 async def find_coordinator(
@@ -43,7 +47,8 @@ async def find_coordinator(
     only = found[0]
     return FindCoordinatorResponse(
         error_code=only.error_code,
-        error_message=only.error_message,
+        # Versions 1 to 3 say success in words.
+        error_message=only.error_message if only.error_code else ErrorCode.NONE.name,
         node_id=only.node_id,
         host=only.host,
         port=only.port,
