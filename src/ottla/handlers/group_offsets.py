@@ -67,8 +67,15 @@ async def offset_commit(context: Context, request: OffsetCommitRequest) -> Offse
         for topic in valid:
             _answer_commit(response, topic, topic.partitions, error.code)
         return response
+    if not response.topics:
+        return committed
+    answers = {(topic.name, topic.topic_id): topic for topic in response.topics}
     for answered in committed.topics:
-        _merge(response, answered)
+        refused = answers.get((answered.name, answered.topic_id))
+        if refused is None:
+            response.topics.append(answered)
+        else:
+            refused.partitions += answered.partitions
     return response
 
 
@@ -105,15 +112,6 @@ def _answer_commit(
             for part in partitions
         ],
     )
-    _merge(response, answered)
-
-
-def _merge(response: OffsetCommitResponse, answered: OffsetCommitResponseTopic) -> None:
-    """A topic appears once in the answer."""
-    for topic in response.topics:
-        if topic.name == answered.name and topic.topic_id == answered.topic_id:
-            topic.partitions += answered.partitions
-            return
     response.topics.append(answered)
 
 
