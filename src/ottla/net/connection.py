@@ -194,6 +194,11 @@ class Connection:
         return self.turn()
 
     @property
+    def needs_turn(self) -> bool:
+        """Whether bytes wait to be served, or the connection to be ended."""
+        return self._start != self._end or self._broken_off is not None
+
+    @property
     def progress(self) -> int:
         """Grows with requests served and with every 64 KiB: a dribble of bytes is no progress."""
         return self.requests_served + (self.bytes_received >> 16)

@@ -123,8 +123,17 @@ class ClientTransport(asyncio.BufferedProtocol):
             self._transport.close()
 
     def _wake(self) -> None:
-        """Answers or requests are due: take a turn soon, so that several join in one send."""
-        if not self._turn_scheduled and not self.connection.closed:
+        """Answers or requests are due.
+
+        The last answer that was waited for leaves at once, a fetch's mostly; where more are
+        coming, a turn is taken soon, so that several join in one send.
+        """
+        connection = self.connection
+        if connection.output and connection.unanswered == 0:
+            self._flush()
+            if self._reading and not connection.needs_turn:
+                return
+        if not self._turn_scheduled and not connection.closed:
             self._turn_scheduled = True
             self._loop.call_soon(self._scheduled_turn)
 
