@@ -50,11 +50,11 @@ def fetch_request(topic: str, offset: int, **options: int) -> FetchRequest:
     return FetchRequest(topics=[FetchTopic(topic=topic, partitions=[partition])], **options)
 
 
-async def create_topic(client: RawClient, name: str, **configs: str) -> int:
+async def create_topic(client: RawClient, name: str, partitions: int = 1, **configs: str) -> int:
     """Return the error code. Records of 2023 are kept: their timestamps are always the same."""
     topic = CreatableTopic(
         name=name,
-        num_partitions=1,
+        num_partitions=partitions,
         replication_factor=1,
         configs=[
             CreatableTopicConfig(name=key, value=value)

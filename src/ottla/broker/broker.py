@@ -353,6 +353,8 @@ class Broker:
         for partition in list(self.replicas):
             if partition.is_leader and not partition.log.directory.is_online:
                 partition.resign()
+                encoded: EncodedTopics = self.views.extras["encoded_topics"]
+                encoded.forget([partition.topic])
         if not any(directory.is_online for directory in self.logs.directories):
             self._failed("every log directory is offline")
 

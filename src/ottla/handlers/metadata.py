@@ -11,9 +11,9 @@ from collections.abc import Iterable, Sequence
 
 from ottla.handlers.context import Context
 from ottla.handlers.topics import auto_create
-from ottla.metadata.image import TopicImage
+from ottla.metadata.image import PartitionImage, TopicImage
 from ottla.model.errors import ApiError, ErrorCode
-from ottla.model.ids import ZERO_UUID, Uuid
+from ottla.model.ids import NO_BROKER, ZERO_UUID, PartitionId, Uuid
 from ottla.model.names import INTERNAL_TOPICS, check_topic_name
 from ottla.wire.codec import encode_around, encode_struct
 from ottla.wire.generated.describe_cluster import (
@@ -159,7 +159,7 @@ async def _encode_topics(
             continue
         body = kept.get(topic, version, operations)
         if body is None:
-            body = encode_struct(_topic(topic, operations), MetadataResponse, version)
+            body = encode_struct(_topic(context, topic, operations), MetadataResponse, version)
             kept.put(topic, version, operations, body)
             fresh += 1 + len(topic.partitions)
             if fresh >= YIELD_EVERY:
@@ -169,7 +169,22 @@ async def _encode_topics(
     return bodies
 
 
-def _topic(topic: TopicImage, operations: bool) -> MetadataResponseTopic:
+def _as_it_is(
+    context: Context, topic: TopicImage, number: PartitionId, state: PartitionImage
+) -> PartitionImage:
+    """A partition as clients should see it: one that this broker should lead and cannot has no leader."""
+    if state.leader != context.broker.broker_id:
+        return state
+    replica = context.broker.replicas.find(topic.topic_id, number)
+    if replica is not None and replica.is_leader:
+        return state
+    return state._replace(leader=NO_BROKER, offline_replicas=(state.leader,))
+
+
+def _topic(context: Context, topic: TopicImage, operations: bool) -> MetadataResponseTopic:
+    states = [
+        _as_it_is(context, topic, number, state) for number, state in enumerate(topic.partitions)
+    ]
     response = MetadataResponseTopic(
         name=topic.name,
         topic_id=topic.topic_id,
@@ -184,7 +199,7 @@ def _topic(topic: TopicImage, operations: bool) -> MetadataResponseTopic:
                 isr_nodes=list(state.isr),
                 offline_replicas=list(state.offline_replicas),
             )
-            for number, state in enumerate(topic.partitions)
+            for number, state in enumerate(states)
         ],
     )
     if operations:
@@ -289,7 +304,7 @@ def describe_topic_partitions(
             response.topics.append(_missing(name))
             continue
         end = min(len(topic.partitions), start + left)
-        response.topics.append(_described(topic, start, end))
+        response.topics.append(_described(context, topic, start, end))
         left -= max(0, end - start)
         if end < len(topic.partitions):
             response.next_cursor = CursorResponse(topic_name=name, partition_index=end)
@@ -324,7 +339,13 @@ def _missing(name: str) -> DescribeTopicPartitionsResponseTopic:
     )
 
 
-def _described(topic: TopicImage, start: int, end: int) -> DescribeTopicPartitionsResponseTopic:
+def _described(
+    context: Context, topic: TopicImage, start: int, end: int
+) -> DescribeTopicPartitionsResponseTopic:
+    states = [
+        (number, _as_it_is(context, topic, number, topic.partitions[number]))
+        for number in range(start, end)
+    ]
     return DescribeTopicPartitionsResponseTopic(
         name=topic.name,
         topic_id=topic.topic_id,
@@ -342,6 +363,6 @@ def _described(topic: TopicImage, start: int, end: int) -> DescribeTopicPartitio
                 last_known_elr=[],
                 offline_replicas=list(state.offline_replicas),
             )
-            for number, state in list(enumerate(topic.partitions))[start:end]
+            for number, state in states
         ],
     )
