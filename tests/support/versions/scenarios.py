@@ -1,0 +1,16 @@
+"""Everything that is asked, registered."""
+
+from tests.support.versions import (  # noqa: F401
+    ask_configs,
+    ask_fetch,
+    ask_group_offsets,
+    ask_groups,
+    ask_metadata,
+    ask_offsets,
+    ask_otherwise,
+    ask_produce,
+    ask_topics,
+)
+from tests.support.versions.talk import SCENARIOS
+
+__all__ = ["SCENARIOS"]
