@@ -193,15 +193,13 @@ def test_200_000_topics_in_one_request_do_not_starve_the_others(target: Target) 
         topics = [MetadataRequestTopic(name=f"unknown-{number}") for number in range(200_000)]
         client.send(MetadataRequest(topics=topics, allow_auto_topic_creation=False), 4)
         asked = asyncio.ensure_future(client.receive())
-        checks = 0
-        while not asked.done():
-            await site.witness.check()
-            checks += 1
-        response = asked.result()
+        # Served at all before that answer: how often depends on the machine.
+        await site.witness.check()
+        assert not asked.done()
+        response = await asked
         assert len(response.topics) == 200_000
         unknown = ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
         assert {topic.error_code for topic in response.topics} == {unknown}
-        assert checks >= 3
 
     target.withstands(case)
 

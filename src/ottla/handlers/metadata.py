@@ -117,7 +117,9 @@ async def _asked_topics(
         created: dict[str, ErrorCode] = {}
         if may_create and context.broker.config.auto_create_topics_enable:
             created = await auto_create(context, missing)
-        for name in missing:
+        for number, name in enumerate(missing, 1):
+            if number % YIELD_EVERY == 0:
+                await asyncio.sleep(0)
             code = created.get(name)
             if code is None:
                 code = ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
@@ -155,17 +157,19 @@ async def _encode_topics(
     fresh = 0
     for topic in topics:
         if isinstance(topic, MetadataResponseTopic):
-            bodies.append(encode_struct(topic, MetadataResponse, version))
-            continue
-        body = kept.get(topic, version, operations)
-        if body is None:
-            body = encode_struct(_topic(context, topic, operations), MetadataResponse, version)
-            kept.put(topic, version, operations, body)
-            fresh += 1 + len(topic.partitions)
-            if fresh >= YIELD_EVERY:
-                fresh = 0
-                await asyncio.sleep(0)
+            body: bytes | None = encode_struct(topic, MetadataResponse, version)
+            fresh += 1
+        else:
+            body = kept.get(topic, version, operations)
+            if body is None:
+                body = encode_struct(_topic(context, topic, operations), MetadataResponse, version)
+                kept.put(topic, version, operations, body)
+                fresh += 1 + len(topic.partitions)
+        assert body is not None
         bodies.append(body)
+        if fresh >= YIELD_EVERY:
+            fresh = 0
+            await asyncio.sleep(0)
     return bodies
 
 
