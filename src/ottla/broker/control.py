@@ -21,6 +21,7 @@ class Control:
         self._lock = asyncio.Lock()
         self.controller_revision: Revision = 0
         """Of the key that says who controls; every transaction compares it."""
+        self._in_doubt = False
 
     async def change(self, decide: Callable[[Image], tuple[Writes, Any]]) -> Any:
         """Decide, write, and return the decision's answer once this broker follows it.
@@ -30,20 +31,27 @@ class Control:
                 UNKNOWN_SERVER_ERROR, the store failed and the outcome is unknown.
         """
         async with self._lock:
-            writes, answer = decide(self._follower.image)
-            if not writes.puts and not writes.deletes:
-                return answer
             try:
+                if self._in_doubt:
+                    # What the last transaction did is learnt before the next is decided.
+                    await self._follower.reached((await self._store.load()).revision)
+                    self._in_doubt = False
+                writes, answer = decide(self._follower.image)
+                if not writes.puts and not writes.deletes:
+                    return answer
+                self._in_doubt = True
                 result = await self._store.transact(
                     [Compare(CONTROLLER, self.controller_revision)],
                     merge(writes.puts),
                     writes.deletes,
                 )
+                self._in_doubt = False
+                if result.ok:
+                    await self._follower.reached(result.revision)
             except (StorageError, PeerError) as error:
                 raise ApiError(
                     ErrorCode.UNKNOWN_SERVER_ERROR, f"the metadata store failed: {error}"
                 ) from error
             if not result.ok:
                 raise ApiError(ErrorCode.NOT_CONTROLLER)
-            await self._follower.reached(result.revision)
             return answer

@@ -8,6 +8,7 @@ from contextlib import suppress
 from ottla.metadata.changes import Delta, apply, from_snapshot
 from ottla.metadata.image import Image
 from ottla.metadata.store import Revision, Store
+from ottla.model.errors import StorageError
 
 Follow = Callable[[Image, Delta], None]
 
@@ -25,6 +26,8 @@ class ImageFollower:
         self._parts: list[Follow] = []
         self._waiting: list[tuple[Revision, asyncio.Future[None]]] = []
         self._task: asyncio.Task[None] | None = None
+        self._followed: Revision = 0
+        self._ended: StorageError | None = None
 
     def add(self, part: Follow) -> None:
         """Parts are called in the order they were added."""
@@ -33,6 +36,7 @@ class ImageFollower:
     async def load(self) -> Image:
         """Take the image from the store, without telling the parts."""
         self.image = from_snapshot(await self._store.load())
+        self._followed = self.image.revision
         return self.image
 
     def start(self) -> None:
@@ -46,10 +50,20 @@ class ImageFollower:
                 self.image = image
                 for part in self._parts:
                     part(image, delta)
+                self._followed = image.revision
                 self._wake(image.revision)
         except Exception as error:
             log.exception("the metadata store can no longer be followed")
+            self._end(f"the metadata store can no longer be followed: {error}")
             self._failed(error)
+
+    def _end(self, reason: str) -> None:
+        """No image comes any more: nobody must go on waiting for one."""
+        self._ended = StorageError(reason)
+        waiting, self._waiting = self._waiting, []
+        for _, future in waiting:
+            if not future.done():
+                future.set_exception(StorageError(reason))
 
     def _wake(self, revision: Revision) -> None:
         waiting, self._waiting = self._waiting, []
@@ -60,9 +74,15 @@ class ImageFollower:
                 future.set_result(None)
 
     async def reached(self, revision: Revision) -> None:
-        """Return once every part has followed the image of `revision`."""
-        if self.image.revision >= revision:
+        """Return once every part has followed the image of `revision`.
+
+        Raises:
+            StorageError: no part will.
+        """
+        if self._followed >= revision:
             return
+        if self._ended is not None:
+            raise self._ended
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((revision, future))
         await future
@@ -72,3 +92,4 @@ class ImageFollower:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
                 await self._task
+        self._end("the broker stops")

@@ -1,0 +1,59 @@
+"""The metadata half of a broker: a store in memory that can fail, a follower, a control."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from ottla.broker.control import Control
+from ottla.broker.image_follower import ImageFollower
+from ottla.metadata import changes
+from ottla.metadata.store import Compare, TransactResult
+from ottla.metadata.store_memory import MemoryDatabase, MemoryStore
+from ottla.model.errors import StorageError
+from ottla.testing.clock import ManualClock
+
+
+class Store(MemoryStore):
+    """Fails when told to, before or after the transaction was done."""
+
+    def __init__(self, database: MemoryDatabase) -> None:
+        super().__init__(ManualClock(), database)
+        self.database = database
+        self.transactions = 0
+        self.fails = ""
+
+    async def transact(
+        self,
+        compare: Iterable[Compare],
+        puts: Iterable[tuple[str, bytes]],
+        deletes: Iterable[str] = (),
+        **options: Any,
+    ) -> TransactResult:
+        self.transactions += 1
+        if self.fails == "before":
+            raise StorageError("the disk failed")
+        result = await super().transact(compare, puts, deletes, **options)
+        if self.fails == "after":
+            raise StorageError("the disk failed behind the transaction")
+        return result
+
+
+class Metadata:
+    """Everything around one store. `await begin()` first, `await end()` last."""
+
+    def __init__(self, database: MemoryDatabase | None = None) -> None:
+        self.store = Store(database or MemoryDatabase())
+        self.failures: list[BaseException] = []
+        self.follower = ImageFollower(self.store, self.failures.append)
+        self.control = Control(self.store, self.follower)
+
+    async def begin(self) -> "Metadata":
+        result = await self.store.transact([], [changes.controller_key(1)])
+        self.store.transactions = 0
+        self.control.controller_revision = result.revision
+        await self.follower.load()
+        self.follower.start()
+        return self
+
+    async def end(self) -> None:
+        await self.follower.close()
+        await self.store.close()
