@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.interop.conftest import under_test
+from tests.interop.conftest import AGAINST, under_test
 from tests.support.versions import golden
 from tests.support.versions.differences import DIFFERENCES, allowed
 from tests.support.versions.scenarios import SCENARIOS
@@ -103,6 +103,6 @@ NEVER_FAILS = {
 
 def test_every_difference_listed_is_seen() -> None:
     """A difference that is none any more leaves the table."""
-    if len(_held) < len(CONVERSATIONS):
-        pytest.skip("not every conversation was held in this run")
+    if AGAINST == "kafka" or len(_held) < len(CONVERSATIONS):
+        pytest.skip("Ottla was not asked everything in this run")
     assert not [row for row in DIFFERENCES if not row.seen]
