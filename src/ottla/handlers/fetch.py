@@ -97,7 +97,7 @@ def _update(context: Context, fetch_set: FetchSet, request: FetchRequest) -> Non
 
 def _take_over(wanted: Wanted, row: FetchPartition) -> None:
     wanted.offset = row.fetch_offset
-    wanted.max_bytes = row.partition_max_bytes
+    wanted.max_bytes = max(0, row.partition_max_bytes)
     wanted.current_leader_epoch = row.current_leader_epoch
     wanted.last_fetched_epoch = row.last_fetched_epoch
 
@@ -139,7 +139,7 @@ class Fetch:
             if request.isolation_level == 1
             else IsolationLevel.READ_UNCOMMITTED
         )
-        self._max_bytes = min(request.max_bytes, context.broker.config.fetch_max_bytes)
+        self._max_bytes = max(0, min(request.max_bytes, context.broker.config.fetch_max_bytes))
         self._gathered = 0
         self._reply: Reply | None = None
         self._timer: Timer | None = None

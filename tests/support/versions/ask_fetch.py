@@ -75,6 +75,7 @@ async def _reading(talk: Talk, asking: Asking, topic: str) -> None:
     await talk.good("one byte of the partition", **asking.one(topic, 0, partition_max_bytes=1))
     await talk.good("no byte of the partition", **asking.one(topic, 0, partition_max_bytes=0))
     await talk.ask("-1 bytes of the partition", **asking.one(topic, 0, partition_max_bytes=-1))
+    await talk.ask("-1 bytes, further on", **asking.one(topic, 2, partition_max_bytes=-1))
     await talk.good("room for one batch and a bit", **asking.one(topic, 0, partition_max_bytes=100))
     for size in 1, 0, -1, 100, 2**31 - 1:
         await talk.ask(f"max_bytes {size}", **{**asking.one(topic, 0), "max_bytes": size})

@@ -1,6 +1,7 @@
 """A broker small enough to hold in the hand: topics over logs in memory, and one who asks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,11 +10,13 @@ from tests.unit.storage.parts import CountingRandomness, batch, make_log
 from ottla.handlers.fetch_sessions import FetchSessions
 from ottla.metadata.image import BrokerImage, Endpoint, Image, PartitionImage, TopicImage
 from ottla.model.ids import Uuid
+from ottla.model.workers import Lane
 from ottla.record.batch import read_header
 from ottla.record.validate import ProduceRules
 from ottla.replica.partition import Partition
 from ottla.replica.replicas import Replicas
 from ottla.storage.log_config import LogConfig
+from ottla.storage.memory_disk import MemoryDisk
 from ottla.testing.clock import ManualClock
 
 LED = PartitionImage(1, 0, 0, (1,), (1,))
@@ -51,36 +54,63 @@ class Reply:
             self._begin()
 
 
+class Job:
+    """A job of `Jobs`, and its result once it ran."""
+
+    def __init__(self, lane: Lane, job: Callable[[], Any]) -> None:
+        self.lane = lane
+        self._job = job
+        self._callbacks: list[Callable[[Job], object]] = []
+        self._outcome: Callable[[], Any] | None = None
+
+    def add_done_callback(self, callback: "Callable[[Job], object]") -> None:
+        self._callbacks.append(callback)
+
+    def result(self) -> Any:
+        assert self._outcome is not None
+        return self._outcome()
+
+    def __await__(self) -> Generator[None, None, Any]:
+        while self._outcome is None:
+            yield
+        return self.result()
+
+    def run(self) -> None:
+        try:
+            value = self._job()
+        except Exception as error:
+            self._outcome = partial(_throw, error)
+        else:
+            self._outcome = lambda: value
+        self._tell()
+
+    def fail(self, error: Exception) -> None:
+        """Deliver `error` instead of running the job."""
+        self._outcome = partial(_throw, error)
+        self._tell()
+
+    def _tell(self) -> None:
+        for callback in self._callbacks:
+            callback(self)
+
+
+def _throw(error: Exception) -> Any:
+    raise error
+
+
 class Jobs:
     """Workers that work when told to."""
 
     def __init__(self) -> None:
-        self.waiting: list[Callable[[], Any]] = []
+        self.waiting: list[Job] = []
 
-    def submit(self, lane: Any, job: Callable[[], Any]) -> Any:
-        later = SimpleNamespace(callbacks=[])
-        later.add_done_callback = later.callbacks.append
-
-        def run() -> None:
-            try:
-                value = job()
-            except Exception as error:
-
-                def fail(error: Exception = error) -> Any:
-                    raise error
-
-                later.result = fail
-            else:
-                later.result = lambda: value
-            for callback in later.callbacks:
-                callback(later)
-
-        self.waiting.append(run)
-        return later
+    def submit(self, lane: Lane, job: Callable[[], Any]) -> Job:
+        self.waiting.append(Job(lane, job))
+        return self.waiting[-1]
 
     def run_all(self) -> None:
         while self.waiting:
-            self.waiting.pop(0)()
+            self.waiting.pop(0).run()
 
 
 class Brokerlet:
@@ -99,6 +129,8 @@ class Brokerlet:
         self.workers = Jobs()
         self.fetch_sessions = FetchSessions(slots, CountingRandomness())
         self.flushes: list[Partition] = []
+        self.disk: MemoryDisk | None = None
+        """Where the first partition of a new topic lies; None: on a disk of its own."""
         self._soon: list[Callable[[], object]] = []
 
     def soon(self, callback: Callable[[], object]) -> None:
@@ -119,7 +151,7 @@ class Brokerlet:
                 name,
                 number,
                 topic_id,
-                make_log(None, config),
+                make_log(self.disk, config) if number == 0 else make_log(None, config),
                 rules=ProduceRules(),
                 request_flush=self.flushes.append,
             )
@@ -157,8 +189,13 @@ class Asker:
         self.api_version = version
         self.client_id = "c"
         self.nothing_before = True
-        self.connection = SimpleNamespace(detach=lambda: None)
+        self.detached = 0
+        self.connection = SimpleNamespace(detach=self._detach)
+        self.client = SimpleNamespace(leaders={})
         self.replies: list[Reply] = []
+
+    def _detach(self) -> None:
+        self.detached += 1
 
     def later(self, *, blocking: bool) -> Reply:
         self.replies.append(Reply(blocking=blocking))
