@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 DONE, FAILED, USAGE = 0, 1, 2
 MEMORY_DATA = "/ottla-memory"
-RESERVED_DESCRIPTORS = 256
 
 log = logging.getLogger("ottla.serve")
 

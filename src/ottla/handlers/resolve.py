@@ -7,7 +7,7 @@ principal may not describe is hidden.
 from ottla.handlers.context import Context
 from ottla.metadata.image import TopicImage
 from ottla.model.errors import ErrorCode
-from ottla.model.ids import ZERO_UUID, PartitionId, TopicName, Uuid
+from ottla.model.ids import PartitionId, TopicName, Uuid
 from ottla.replica.partition import Partition
 
 
@@ -51,7 +51,3 @@ def leader_of(
             return ErrorCode.NOT_LEADER_OR_FOLLOWER
         return ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
     return replica.check_leader(current_leader_epoch) or replica
-
-
-def no_id(topic_id: Uuid) -> bool:
-    return topic_id == ZERO_UUID
