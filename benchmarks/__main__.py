@@ -14,8 +14,7 @@ from tools.kafka import RealKafka
 from tools.subject import Ottla, free_port
 
 from benchmarks import compare, java_tools
-from benchmarks.cases import AFTER_LOAD, CASES, LONE, NEEDS, Lone
-from benchmarks.footprint import MIB
+from benchmarks.cases import CASES, LONE, NEEDS, Lone
 from benchmarks.measure import Contestant, Figures
 from benchmarks.results import Run
 
@@ -61,28 +60,24 @@ class Report:
         """One round."""
         self._run.add(case, subject.name, number, figures)
         shown = ", ".join(f"{name} {value:,.4g}" for name, value in figures.items())
-        untimed = " (untimed)" if number == 0 else ""
+        untimed = " (untimed)" if number < 1 else ""
         self.say(f"{case} round {number}{untimed}, {subject.name}: {shown}")
 
 
-def by_turns(names: list[str], rounds: int, only: str | None, report: Report) -> None:
-    """Run the cases on two brokers that stay up; who goes first changes each round."""
+def by_turns(name: str, rounds: int, only: str | None, report: Report) -> None:
+    """Run a case on a fresh pair of brokers that stay up; who goes first changes each round."""
+    needed = NEEDS.get(name)
+    cases = (needed, name) if needed else (name,)
+    untimed = CASES[name].untimed
     with scratch() as folder:
         pair = contestants(folder, only)
         try:
             for subject in pair.values():
                 subject.start()
-            for name in names:
-                if name in NEEDS.values():
-                    continue
-                needed = NEEDS.get(name)
-                for number in range(rounds + 1):
-                    order = list(pair.values())
-                    for subject in order if number % 2 else reversed(order):
-                        a_round((needed, name) if needed else (name,), subject, number, report)
-            for subject in pair.values():
-                figures = {"after_load_mib": subject.memory_bytes() / MIB}
-                report.keep(AFTER_LOAD, subject, rounds, figures)
+            for number in range(1 - untimed, rounds + 1):
+                order = list(pair.values())
+                for subject in order if number % 2 else reversed(order):
+                    a_round(cases, subject, number, report)
         finally:
             java_tools.TOOLS.close()
             for subject in pair.values():
@@ -129,7 +124,7 @@ def alone(name: str, lone: Lone, rounds: int, only: str | None, report: Report) 
     "Rounds are appended to benchmarks/results and docs/benchmarks.md is made anew."
 )
 @click.argument("names", nargs=-1, type=click.Choice([*CASES, *LONE]))
-@click.option("--rounds", default=3, show_default=True, help="Timed rounds, after an untimed one.")
+@click.option("--rounds", default=3, show_default=True, help="Timed rounds, after the untimed.")
 @click.option("--only", type=click.Choice(["ottla", "kafka"]), help="Measure one side alone.")
 def main(names: tuple[str, ...], rounds: int, only: str | None) -> None:
     """Run what was asked for, in the order of the tables."""
@@ -140,8 +135,9 @@ def main(names: tuple[str, ...], rounds: int, only: str | None) -> None:
         # What a case needs runs with it; asked for alone it runs as part of that case too.
         if need in chosen and needer not in chosen:
             chosen.append(needer)
-    if chosen:
-        by_turns([name for name in CASES if name in chosen], rounds, only, report)
+    for name in CASES:
+        if name in chosen and name not in NEEDS.values():
+            by_turns(name, rounds, only, report)
     for name, lone in LONE.items():
         if not names or name in names:
             alone(name, lone, rounds, only, report)

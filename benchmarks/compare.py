@@ -4,7 +4,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cases import AFTER_LOAD, AFTER_LOAD_TARGETS, CASES, LONE, Target
+from benchmarks.cases import CASES, LONE, Target
 from benchmarks.results import rows
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
@@ -13,8 +13,9 @@ HEAD = """\
 # Benchmarks
 
 Made by `python -m benchmarks.compare` from `benchmarks/results/rounds.jsonl`, which keeps every
-round. Kafka 4.3.1 and Ottla take turns in one run, one untimed round first; figures are medians of
-the timed rounds of the newest run. CPU is user and system time of the broker's process.
+round. Each case has a broker of each kind started for it; they take turns, one untimed round first
+(a JVM gets faster for many rounds, so two cases come again after ten); figures are medians of the
+timed rounds of the newest run. CPU is user and system time of the broker's process.
 
 | | work | figure | Kafka | Ottla | ratio | target | |
 |---|---|---|---|---|---|---|---|
@@ -71,7 +72,6 @@ def page() -> str:
     table: list[str] = []
     for name, case in CASES.items():
         table += lines(f"({case.letter})", case.title, name, case.targets)
-    table += lines("", "memory after all of that", AFTER_LOAD, AFTER_LOAD_TARGETS)
     for name, lone in LONE.items():
         table += lines("", lone.title, name, lone.targets)
     last: dict[str, Any] = {}

@@ -13,6 +13,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from tools.subject import answers
 from tools.subject.process import API_VERSIONS
 
+from benchmarks import throughput
 from benchmarks.measure import CREATE_S, Contestant, Figures
 
 CONNECTIONS = 5_000
@@ -33,6 +34,18 @@ def start(subject: Contestant) -> Figures:
         time.sleep(0.002)
     seconds = time.perf_counter() - started
     return {"start_s": seconds, "idle_mib": subject.memory_bytes() / MIB}
+
+
+def after_load(subject: Contestant) -> Figures:
+    """Memory of a broker that has taken and given a few million records."""
+    for work in (
+        throughput.small_records,
+        throughput.kilobyte_records,
+        throughput.consume,
+        throughput.one_record_a_request,
+    ):
+        work(subject, 0)
+    return {"after_load_mib": subject.memory_bytes() / MIB}
 
 
 def idle_connections(subject: Contestant) -> Figures:
