@@ -17,10 +17,13 @@ from tests.support.witness import (
 
 from ottla.testing.network import End
 from ottla.wire.generated.api_versions import ApiVersionsRequest
+from ottla.wire.generated.delete_topics import DeleteTopicsRequest
 from ottla.wire.generated.fetch import FetchPartition, FetchRequest, FetchTopic
 
 IDLE_S = 600
 """connections.max.idle.ms, by default."""
+
+NAMES = [f"t{number}" for number in range(30)]
 
 SWEEP_S = 11
 """A little more than the time between two looks at who is idle."""
@@ -166,12 +169,14 @@ def test_what_clients_that_never_read_hold_together_is_bounded() -> None:
         answers = world.broker.views.answers
         answers.limit = 5_000_000
         client = await world.client()
-        await create_topic(client, "t")
-        for _ in range(10):
-            await client.call(produce_request("t", batch(bytes(200_000))), PRODUCE_VERSION)
+        for name in NAMES:
+            await create_topic(client, name)
+            await client.call(produce_request(name, batch(bytes(50_000))), PRODUCE_VERSION)
         slow = [await world.client() for _ in range(10)]
         everything = FetchPartition(partition=0, fetch_offset=0, partition_max_bytes=1 << 30)
-        request = FetchRequest(topics=[FetchTopic(topic="t", partitions=[everything])])
+        request = FetchRequest(
+            topics=[FetchTopic(topic=name, partitions=[everything]) for name in NAMES]
+        )
         for one in slow:
             one.transport.pause_reading()
             one.send(request, FETCH_VERSION)
@@ -181,10 +186,55 @@ def test_what_clients_that_never_read_hold_together_is_bounded() -> None:
             one.transport.abort()
         await asyncio.sleep(1)
         assert answers.used == 0
-        whole = (await client.call(request, FETCH_VERSION)).responses[0].partitions[0]
-        assert len(whole.records) > 2_000_000
+        topics = (await client.call(request, FETCH_VERSION)).responses
+        assert all(topic.partitions[0].records for topic in topics)
 
     with_a_broker(case)
+
+
+def test_large_records_stay_in_their_file_until_a_client_takes_them() -> None:
+    async def case(world: World) -> None:
+        assert world.broker is not None
+        client = await world.client()
+        await create_topic(client, "t")
+        for _ in range(20):
+            await client.call(produce_request("t", batch(bytes(200_000))), PRODUCE_VERSION)
+        slow = await world.client()
+        slow.transport.pause_reading()
+        everything = FetchPartition(partition=0, fetch_offset=0, partition_max_bytes=1 << 30)
+        request = FetchRequest(topics=[FetchTopic(topic="t", partitions=[everything])])
+        answer = asyncio.ensure_future(slow.call(request, FETCH_VERSION))
+        await asyncio.sleep(1)
+        assert world.broker.views.answers.used < 1_000
+        assert connections(world) == 2
+        slow.transport.resume_reading()
+        records = (await answer).responses[0].partitions[0].records
+        assert len(records) > 20 * 200_000
+
+    with_a_broker(case)
+
+
+def test_a_client_that_takes_records_after_their_deletion_loses_its_connection() -> None:
+    async def case(world: World) -> None:
+        client = await world.client()
+        await create_topic(client, "t")
+        for _ in range(20):
+            await client.call(produce_request("t", batch(bytes(200_000))), PRODUCE_VERSION)
+        slow = await world.client()
+        slow.transport.pause_reading()
+        everything = FetchPartition(partition=0, fetch_offset=0, partition_max_bytes=1 << 30)
+        slow.send(
+            FetchRequest(topics=[FetchTopic(topic="t", partitions=[everything])]), FETCH_VERSION
+        )
+        await asyncio.sleep(1)
+        await client.call(DeleteTopicsRequest(topic_names=["t"]), 3)
+        slow.transport.resume_reading()
+        await asyncio.sleep(1)
+        assert slow.is_closed
+        assert not client.is_closed
+
+    trace = with_a_broker(case)
+    assert len([line for line in trace if "was cut or deleted" in line]) == 1
 
 
 def test_the_death_of_a_fetch_in_the_queue_frees_it() -> None:

@@ -205,6 +205,7 @@ class Broker:
             system.transport_clock,
             config,
             answers=self.views.answers,
+            workers=system.workers,
             poison=self._poison,
         )
         self.upkeep = Upkeep(system.clock)

@@ -8,8 +8,9 @@ from typing import NamedTuple
 from ottla.config.broker_config import BrokerConfig
 from ottla.handlers.context import Address, Client
 from ottla.model.clock import Clock
+from ottla.model.workers import Workers
 from ottla.net.connection import AnswerBudget, BufferBudget, Connection, Serve
-from ottla.net.transport import ClientTransport
+from ottla.net.transport import ClientTransport, Gathering
 
 BUFFER_BUDGET = 512 * 1024 * 1024
 """Bytes that the large receive buffers of all connections may take together."""
@@ -35,6 +36,7 @@ class Connections:
         config: BrokerConfig,
         *,
         answers: AnswerBudget,
+        workers: Workers,
         poison: bool,
     ) -> None:
         self.config = config
@@ -45,6 +47,8 @@ class Connections:
         self._open: dict[ClientTransport, Seen] = {}
         self._budget = BufferBudget(BUFFER_BUDGET, self._evict)
         self._answers = answers
+        self._workers = workers
+        self._gathering = Gathering()
         self._per_host: Counter[str] = Counter()
         self._ids = itertools.count(1)
         self._said_full = False
@@ -63,6 +67,8 @@ class Connections:
             closed=self._closed,
             budget=self._budget,
             answers=self._answers,
+            workers=self._workers,
+            gathering=self._gathering,
             poison=self._poison,
         )
 

@@ -15,7 +15,8 @@ from ottla.handlers.api_versions import unsupported_version
 from ottla.handlers.context import BrokerViews, Client, Context, Reply
 from ottla.handlers.registry import served
 from ottla.model.errors import ApiError, ErrorCode, ProtocolError, StorageError
-from ottla.net.connection import Connection, Outcome, Parts
+from ottla.model.parts import Parts
+from ottla.net.connection import Connection, Outcome
 from ottla.wire.apis import API, response_class
 from ottla.wire.message import Message
 from ottla.wire.primitives import skip_tagged

@@ -10,7 +10,7 @@ from ottla.model.clock import Clock
 from ottla.model.errors import ApiError, ErrorCode
 from ottla.model.ids import LeaderEpoch, Offset
 from ottla.model.names import CONSUMER_OFFSETS
-from ottla.net.connection import Buffer
+from ottla.model.parts import Buffer
 from ottla.record.batch import read_header
 from ottla.replica.partition import Partition
 from ottla.replica.replicas import Replicas

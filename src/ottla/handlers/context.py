@@ -12,9 +12,10 @@ from ottla.metadata.controller import Writes
 from ottla.metadata.image import Image
 from ottla.model.clock import Clock
 from ottla.model.ids import BrokerId
+from ottla.model.parts import Parts
 from ottla.model.randomness import Randomness
 from ottla.model.workers import Workers
-from ottla.net.connection import AnswerBudget, Connection, Parts, Pending
+from ottla.net.connection import AnswerBudget, Connection, Pending
 from ottla.wire.message import Message
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ It takes its bytes when its answer may leave, not while it stands behind others.
 """
 
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from ottla.handlers.context import Context, Reply
 from ottla.handlers.fetch_sessions import NO_SESSION, FetchSet, Wanted
@@ -15,9 +15,11 @@ from ottla.model.clock import Timer
 from ottla.model.errors import ApiError, ErrorCode, StorageError
 from ottla.model.ids import ZERO_UUID, Offset
 from ottla.model.isolation import IsolationLevel
+from ottla.model.parts import Buffer
 from ottla.model.workers import Lane, Later
 from ottla.replica.partition import Partition
-from ottla.storage.log import ColdRead, Log
+from ottla.storage.cold import ColdRead
+from ottla.storage.log import Log
 from ottla.wire.generated.fetch import (
     AbortedTransaction,
     FetchableTopicResponse,
@@ -382,8 +384,9 @@ class Fetch:
                 untouched = left == self._max_bytes
                 room = min(wanted.max_bytes, left)
                 if room > 0 or untouched:
-                    result = log.read(wanted.offset, room, below=end, min_one=untouched)
-                    row.records = result.records
+                    result = log.read_to_send(wanted.offset, room, below=end, min_one=untouched)
+                    # The codec asks of records nothing but their length.
+                    row.records = cast(Buffer, result.records)
                     size = len(result.records)
                     if result.cold is not None:
                         self._cold.append((row, replica, result.cold))
@@ -447,7 +450,7 @@ def _known_by_name(row: tuple[Wanted, PartitionData]) -> bool:
 def _available(wanted: Wanted, log: Log, end: Offset) -> int:
     """How many bytes the partition could give now; a cold read counts as plenty."""
     try:
-        result = log.read(wanted.offset, wanted.max_bytes, below=end)
+        result = log.read_to_send(wanted.offset, wanted.max_bytes, below=end)
     except (ApiError, StorageError):
         return MAX_BYTES
     if result.cold is not None:

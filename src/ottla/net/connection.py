@@ -30,9 +30,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from ottla.model.errors import ProtocolError
-
-Buffer: TypeAlias = bytes | bytearray | memoryview
-Parts: TypeAlias = list[Buffer]
+from ottla.model.parts import Parts
 
 MAX_UNANSWERED = 1000
 MAX_REQUESTS_PER_TURN = 64

@@ -6,24 +6,46 @@ Answers made in one turn leave in one send where they are small; large buffers
 
 import asyncio
 import logging
+import sys
 from collections import deque
 from collections.abc import Callable
 from typing import cast
 
 from ottla.model.clock import Clock
-from ottla.model.errors import ProtocolError
-from ottla.net.connection import AnswerBudget, Buffer, BufferBudget, Connection, Serve
+from ottla.model.errors import ApiError, ProtocolError, StorageError
+from ottla.model.parts import Buffer, Part, StoredPart
+from ottla.model.workers import Workers
+from ottla.net.connection import AnswerBudget, BufferBudget, Connection, Serve
 
 JOIN_LIMIT = 64 * 1024
-"""Parts below this are copied together; a larger one gets a send of its own."""
+"""Parts below this are copied together; a larger one in memory gets a send of its own."""
 
 CHUNK = 256 * 1024
-"""At most so much of a large part is written at once: what the kernel refuses of it is copied."""
+"""At most so much is written at once: what the kernel refuses of it is copied."""
+
+IN_MEMORY = frozenset({bytes, bytearray, memoryview})
 
 HIGH_WATER = 1024 * 1024
 """Unsent bytes at which a connection stops being served until its peer has read some."""
 
 log = logging.getLogger("ottla.net")
+
+
+class Gathering:
+    """The buffer in which what is sent at once is put together; one for a whole loop.
+
+    Small enough to stay in the processor's cache: a stored part costs little more than its send.
+    """
+
+    __slots__ = ("view",)
+
+    def __init__(self) -> None:
+        self.view = memoryview(bytearray(CHUNK))
+
+    def written(self, transport: asyncio.Transport) -> None:
+        """From Python 3.12 on, asyncio keeps what the kernel did not take, uncopied."""
+        if sys.version_info >= (3, 12) and transport.get_write_buffer_size():
+            self.view = memoryview(bytearray(CHUNK))
 
 
 class ClientTransport(asyncio.BufferedProtocol):
@@ -40,9 +62,14 @@ class ClientTransport(asyncio.BufferedProtocol):
         closed: Callable[["ClientTransport"], None],
         budget: BufferBudget | None = None,
         answers: AnswerBudget | None = None,
+        workers: Workers | None = None,
+        gathering: "Gathering | None" = None,
         poison: bool = False,
     ) -> None:
-        """`opened` may refuse the connection; `closed` is called once for every one it took."""
+        """`opened` may refuse the connection; `closed` is called once for every one it took.
+
+        `workers` bring stored parts of answers into memory.
+        """
         self.listener = listener
         self.peer = ("", 0)
         self.local = ("", 0)
@@ -53,10 +80,16 @@ class ClientTransport(asyncio.BufferedProtocol):
         self._turn_scheduled = False
         self._reading = True
         self._kernel_is_full = False
-        self._unsent: deque[Buffer] = deque()
+        self._closing = False
+        self._warming = False
+        self._workers = workers
+        self._gathering = gathering or Gathering()
+        self._unsent: deque[Part] = deque()
         self._unsent_bytes = 0
+        self._held_bytes = 0  # of the unsent, those in memory
+        self._sent = 0  # of the first of them
         self._answers = answers
-        self._counted = 0  # of the unsent bytes, in the budget of all
+        self._counted = 0  # of the held bytes, in the budget of all
         self.connection = Connection(
             serve,
             now_ms=clock.now_ms,
@@ -99,7 +132,7 @@ class ClientTransport(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.connection.close()
         self._unsent.clear()
-        self._unsent_bytes = 0
+        self._unsent_bytes = self._held_bytes = 0
         self._count()
         self._transport = None
         if self._opened is not _refused:
@@ -116,10 +149,13 @@ class ClientTransport(asyncio.BufferedProtocol):
     def close(self) -> None:
         """Close when what was answered has been sent."""
         self.connection.close()
-        if self._transport is not None:
-            for part in self._unsent:
-                self._transport.write(part)
-            self._unsent.clear()
+        self._closing = True
+        if self._transport is None:
+            return
+        if self._unsent:
+            self._reading = False
+            self._transport.pause_reading()
+        else:
             self._transport.close()
 
     def _wake(self) -> None:
@@ -170,42 +206,101 @@ class ClientTransport(asyncio.BufferedProtocol):
         if self._transport is None:
             return
         self.connection.output = []
-        if len(parts) == 1 and not self._kernel_is_full and len(parts[0]) < JOIN_LIMIT:
-            self._transport.write(parts[0])
-            return
+        if len(parts) == 1 and not self._unsent and not self._kernel_is_full:
+            (part,) = parts
+            if type(part) is bytearray and len(part) < JOIN_LIMIT:
+                self._transport.write(part)
+                return
         self._unsent.extend(parts)
-        self._unsent_bytes += sum(map(len, parts))
+        for part in parts:
+            self._unsent_bytes += len(part)
+            if type(part) in IN_MEMORY:
+                self._held_bytes += len(part)
         self._send()
 
     def _send(self) -> None:
-        """Write while the kernel takes it: small parts together, large ones uncopied, in chunks."""
+        """Write while the kernel takes it: small parts together, large ones uncopied, in chunks.
+
+        Small parts and pieces of stored ones are gathered in a buffer that all connections share.
+        """
         transport, unsent = self._transport, self._unsent
         if transport is None:
             return
-        while unsent and not self._kernel_is_full:
-            part = unsent.popleft()
-            if len(part) >= JOIN_LIMIT:
-                if len(part) > CHUNK:
-                    view = memoryview(part)
-                    part = view[:CHUNK]
-                    unsent.appendleft(view[CHUNK:])
-            elif unsent:
-                run = [part]
-                size = len(part)
-                while unsent and size + len(unsent[0]) < JOIN_LIMIT:
-                    run.append(unsent.popleft())
-                    size += len(run[-1])
-                part = b"".join(run)
-            self._unsent_bytes -= len(part)
-            transport.write(part)
+        gathering = self._gathering
+        while unsent and not self._kernel_is_full and not self._warming:
+            part = unsent[0]
+            if type(part) in IN_MEMORY and len(part) >= JOIN_LIMIT:
+                whole = memoryview(cast(Buffer, part))
+                chunk = whole[self._sent : self._sent + CHUNK]
+                self._went(len(chunk), len(whole))
+                transport.write(chunk)
+                continue
+            try:
+                filled = self._gather(gathering.view)
+            except (ApiError, StorageError) as error:
+                # The answer began to leave, or its size did: there is no way to say what happened.
+                log.warning("closing connection from %s:%d: %s", *self.peer, error)
+                self.abort()
+                return
+            if filled:
+                transport.write(gathering.view[:filled])
+                gathering.written(transport)
         self.connection.output_paused = self._unsent_bytes > HIGH_WATER
         self._count()
+        if self._closing and not unsent and not self._kernel_is_full:
+            transport.close()
+
+    def _gather(self, buffer: memoryview) -> int:
+        """Copy parts into `buffer` while they fit, and say how much that was.
+
+        Nothing of a part in memory that is large enough to go alone.
+        """
+        unsent = self._unsent
+        filled = 0
+        while unsent and filled < CHUNK:
+            part = unsent[0]
+            size = len(part)
+            if type(part) in IN_MEMORY:
+                if size >= JOIN_LIMIT or filled + size > CHUNK:
+                    break
+                buffer[filled : filled + size] = cast(Buffer, part)
+                count = size
+            else:
+                stored = cast(StoredPart, part)
+                count = stored.read_into(buffer[filled:], self._sent)
+                if count == 0:
+                    self._warm(stored)
+                    break
+            filled += count
+            self._went(count, size)
+        return filled
+
+    def _went(self, count: int, size: int) -> None:
+        """`count` bytes more of the first unsent part, of `size`, are on their way."""
+        self._unsent_bytes -= count
+        self._sent += count
+        if type(self._unsent[0]) in IN_MEMORY:
+            self._held_bytes -= count
+        if self._sent == size:
+            self._unsent.popleft()
+            self._sent = 0
+
+    def _warm(self, part: StoredPart) -> None:
+        """The next bytes are on the device: go on when a worker has read them."""
+        assert self._workers is not None
+        self._warming = True
+        part.warm(self._workers, self._sent, CHUNK, self._warmed)
+
+    def _warmed(self) -> None:
+        self._warming = False
+        if not self._kernel_is_full:
+            self.resume_writing()
 
     def _count(self) -> None:
-        """Tell the budget of all connections what this one holds."""
+        """Tell the budget of all connections what this one holds in memory."""
         if self._answers is not None:
-            self._answers.used += self._unsent_bytes - self._counted
-            self._counted = self._unsent_bytes
+            self._answers.used += self._held_bytes - self._counted
+            self._counted = self._held_bytes
 
 
 def _refused(_: ClientTransport) -> bool:

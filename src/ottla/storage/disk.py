@@ -58,6 +58,9 @@ class File(Protocol):
     def pread_now(self, size: int, position: int, /) -> Buffer | None:
         """Like `pread`, but None where that would wait for the device."""
 
+    def pread_into_now(self, target: memoryview, position: int, /) -> int | None:
+        """Fill `target`, at least in part; 0 at the end of the file, None where that would wait."""
+
     def pwrite(self, data: Buffer, position: int, /) -> None:
         """Write all of `data`; on an OSError some of it may be there."""
 
@@ -184,6 +187,17 @@ class RealFile:
                 raise
             self._nowait = 0
         return self.pread(size, position)
+
+    def pread_into_now(self, target: memoryview, position: int, /) -> int | None:
+        try:
+            return os.preadv(self.fd, (target,), position, self._nowait)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            if error.errno not in _NOT_SUPPORTED or not self._nowait:
+                raise
+            self._nowait = 0
+            return os.preadv(self.fd, (target,), position)
 
     def pwrite(self, data: Buffer, position: int, /) -> None:
         written = os.pwrite(self.fd, data, position)

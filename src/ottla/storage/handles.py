@@ -19,7 +19,7 @@ DEFAULT_LIMIT = 2048
 class Handle:
     """A file that is open while it is used."""
 
-    __slots__ = ("_discarded", "_handles", "file", "leases", "path", "used")
+    __slots__ = ("_handles", "file", "is_discarded", "leases", "path", "used")
 
     def __init__(self, path: str, handles: "Handles") -> None:
         self.path = path
@@ -28,7 +28,8 @@ class Handle:
         self.leases = 0
         self.used = True
         self._handles = handles
-        self._discarded = False
+        self.is_discarded = False
+        """Its file is gone, or going."""
 
     def get(self, create: bool = False) -> File:
         """Return the open file; it may be closed by the next `get` of any handle.
@@ -51,12 +52,12 @@ class Handle:
     def release(self) -> None:
         assert self.leases > 0, self.path
         self.leases -= 1
-        if self._discarded and self.leases == 0:
+        if self.is_discarded and self.leases == 0:
             self._handles.close(self)
 
     def discard(self) -> None:
         """Close it now or with the last lease: its file is gone, or going."""
-        self._discarded = True
+        self.is_discarded = True
         if self.leases == 0:
             self._handles.close(self)
 

@@ -14,7 +14,7 @@ from the checkpoint (`LogSummary`), and `_open` reads the rest.
 import logging
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable
-from typing import NamedTuple, NoReturn
+from typing import Generic, NamedTuple, NoReturn, TypeVar
 
 from ottla.model.errors import ApiError, ErrorCode, StorageError
 from ottla.model.ids import LeaderEpoch, Offset, TopicPartition, Uuid
@@ -30,10 +30,10 @@ from ottla.record.control import read_end_txn_marker
 from ottla.record.records import read_records
 from ottla.record.validate import ProducedBatch
 from ottla.storage import names, recovery, scan
+from ottla.storage.cold import ColdRead, corrupt
 from ottla.storage.directory import LogDirectory
 from ottla.storage.disk import Buffer, is_passing
 from ottla.storage.flush import FlushJob
-from ottla.storage.handles import Handle
 from ottla.storage.leader_epochs import LeaderEpochs
 from ottla.storage.log_config import INT64_MAX, LogConfig
 from ottla.storage.producer_snapshot import encode_snapshot
@@ -41,12 +41,16 @@ from ottla.storage.producer_state import AppendOrigin, ProducerStates
 from ottla.storage.retention import SegmentSummary, expired_count
 from ottla.storage.segment import Segment
 from ottla.storage.segments import Segments
+from ottla.storage.stored import LARGE_BYTES, StoredRecords
 from ottla.storage.transaction_index import AbortedTransaction
 
 logger = logging.getLogger(__name__)
 
 CURSORS = 16
 """Readers of older data whose next position is remembered."""
+
+
+Records = TypeVar("Records", Buffer, Buffer | StoredRecords)
 
 
 class AppendResult(NamedTuple):
@@ -58,56 +62,14 @@ class AppendResult(NamedTuple):
     duplicate: bool = False
 
 
-class ReadResult(NamedTuple):
+class ReadResult(NamedTuple, Generic[Records]):
     """Whole batches, or what a worker must do to get them."""
 
-    records: Buffer
+    records: Records
     next_offset: Offset
     """One more than the last offset in `records`; the asked one if it is empty."""
-    cold: "ColdRead | None" = None
+    cold: ColdRead | None = None
     """Not None: the pages are not in memory, `records` is empty."""
-
-
-class ColdRead:
-    """A read for a worker: `run` there, then `release` on the loop, once.
-
-    The log may have been truncated meanwhile: use the result only while
-    `is_current`. An empty result says that the loop should read again.
-    """
-
-    __slots__ = ("_generation", "_handle", "_job", "_log")
-
-    def __init__(
-        self, log: "Log", handle: Handle, job: Callable[[scan.Read], scan.Chunk | None]
-    ) -> None:
-        self._log = log
-        self._handle = handle
-        self._job = job
-        self._generation = log.generation
-        handle.lease()
-
-    def run(self) -> tuple[Buffer, Offset]:
-        """Return (whole batches, next offset).
-
-        Raises:
-            StorageError: the disk failed; tell `Log.read_failed`.
-            ApiError: CORRUPT_MESSAGE, what is there are no batches.
-        """
-        file = self._handle.file
-        assert file is not None, self._handle.path
-        try:
-            chunk = self._job(file.pread)
-        except scan.NotABatch as error:
-            raise _corrupt(self._handle.path, error) from error
-        except OSError as error:
-            raise StorageError(f"read of {self._handle.path}: {error}") from error
-        return (b"", -1) if chunk is None else (chunk.records, chunk.next_offset)
-
-    def is_current(self) -> bool:
-        return self._generation == self._log.generation
-
-    def release(self) -> None:
-        self._handle.release()
 
 
 class LogSummary(NamedTuple):
@@ -604,7 +566,7 @@ class Log:
 
     def read(
         self, offset: Offset, max_bytes: int, *, below: Offset = INT64_MAX, min_one: bool = True
-    ) -> ReadResult:
+    ) -> ReadResult[Buffer]:
         """Return whole batches, from the one that holds `offset`.
 
         They start at a batch boundary, so perhaps below `offset`; clients skip.
@@ -617,6 +579,18 @@ class Log:
                 end]; CORRUPT_MESSAGE, no batches are there.
             StorageError: the disk failed, the directory is offline.
         """
+        result = self._read(offset, max_bytes, below, min_one, INT64_MAX)
+        return result  # type: ignore[return-value]  # nothing is that large
+
+    def read_to_send(
+        self, offset: Offset, max_bytes: int, *, below: Offset = INT64_MAX, min_one: bool = True
+    ) -> ReadResult[Buffer | StoredRecords]:
+        """Like `read`, but what is large stays in its file until it is sent."""
+        return self._read(offset, max_bytes, below, min_one, LARGE_BYTES)
+
+    def _read(
+        self, offset: Offset, max_bytes: int, below: Offset, min_one: bool, stored_from: int
+    ) -> ReadResult[Buffer | StoredRecords]:
         active = self._active
         if active is None:
             active = self._open()
@@ -626,7 +600,7 @@ class Log:
         if offset >= below or offset == end_offset:
             return ReadResult(b"", offset)
         if offset < active.recent_floor:
-            return self._read_older(offset, max_bytes, below, min_one)
+            return self._read_older(offset, max_bytes, below, min_one, stored_from)
         last_offsets = active.recent_last_offsets
         positions = active.recent_positions
         count = len(last_offsets)
@@ -643,6 +617,9 @@ class Log:
                     return ReadResult(b"", offset)
                 stop += 1
             end = active.size if stop == count else positions[stop]
+        next_offset = last_offsets[stop - 1] + 1
+        if end - start >= stored_from:
+            return ReadResult(StoredRecords(self, active, start, end - start), next_offset)
         handle = active.handle
         handle.used = True
         try:
@@ -650,7 +627,6 @@ class Log:
             records = file.pread_now(end - start, start)
         except OSError as error:
             self.directory.refuse(error, f"read of {active.log_path}")
-        next_offset = last_offsets[stop - 1] + 1
         if records is None:
             return self._cold(active, start, offset, next_offset, end - start, True, offset)
         if len(records) != end - start:
@@ -658,8 +634,8 @@ class Log:
         return ReadResult(records, next_offset)
 
     def _read_older(
-        self, offset: Offset, max_bytes: int, below: Offset, min_one: bool
-    ) -> ReadResult:
+        self, offset: Offset, max_bytes: int, below: Offset, min_one: bool, stored_from: int
+    ) -> ReadResult[Buffer | StoredRecords]:
         segments = self.segments
         index = segments.index_of(offset)
         asked = offset
@@ -676,37 +652,41 @@ class Log:
             else:
                 hint = segment.offset_index.lookup(offset)
             boundary = segment.offset_index.whole_before(hint + max_bytes)
+            end = segment.size
             handle = segment.handle
             try:
+                read = handle.get().pread_now
+                run = None
+                if min(max_bytes, end - hint) >= stored_from:
+                    run = scan.find_run(read, hint, end, offset, bound, max_bytes, boundary)
+                if run is not None and run.size >= stored_from:
+                    self._remember(run.next_offset, segment, run.position + run.size)
+                    stored = StoredRecords(self, segment, run.position, run.size)
+                    return ReadResult(stored, run.next_offset)
                 chunk = scan.read_chunk(
-                    handle.get().pread_now,
-                    hint,
-                    segment.size,
-                    offset,
-                    bound,
-                    max_bytes,
-                    min_one,
-                    boundary,
+                    read, hint, end, offset, bound, max_bytes, min_one, boundary
                 )
             except scan.NotCached:
                 return self._cold(segment, hint, offset, bound, max_bytes, min_one, asked, boundary)
             except scan.NotABatch as error:
-                raise _corrupt(segment.log_path, error) from error
+                raise corrupt(segment.log_path, error) from error
             except OSError as error:
                 self.directory.refuse(error, f"read of {segment.log_path}")
             if chunk is not None:
-                if chunk.end_position < segment.size:
-                    self._remember(chunk.next_offset, _Cursor(segment, chunk.end_position))
+                self._remember(chunk.next_offset, segment, chunk.end_position)
                 return ReadResult(chunk.records, chunk.next_offset if chunk.records else asked)
             if index < len(segments):
                 offset = segments[index].base_offset
         return ReadResult(b"", asked)
 
-    def _remember(self, next_offset: Offset, cursor: _Cursor) -> None:
+    def _remember(self, next_offset: Offset, segment: Segment, position: int) -> None:
+        """Readers go on where they were: the next of them need not look the place up."""
+        if position >= segment.size:
+            return
         cursors = self._cursors
         if len(cursors) >= CURSORS:
             del cursors[next(iter(cursors))]
-        cursors[next_offset] = cursor
+        cursors[next_offset] = _Cursor(segment, position)
 
     def _cold(
         self,
@@ -718,7 +698,7 @@ class Log:
         min_one: bool,
         asked: Offset,
         boundary: int = 0,
-    ) -> ReadResult:
+    ) -> ReadResult[Buffer | StoredRecords]:
         end = segment.size
 
         def job(read: scan.Read) -> scan.Chunk | None:
@@ -1077,10 +1057,6 @@ class Log:
         if self._segments is not None:
             for segment in self._segments:
                 segment.handle.discard()
-
-
-def _corrupt(path: str, error: scan.NotABatch) -> ApiError:
-    return ApiError(ErrorCode.CORRUPT_MESSAGE, f"{path}: {error}")
 
 
 def _out_of_range(log: Log, offset: Offset) -> ApiError:

@@ -55,6 +55,13 @@ class MemoryFile:
         self._disk.fault("pread", self._path, size)
         return self._content.data[position : position + size]
 
+    def pread_into_now(self, target: memoryview, position: int, /) -> int | None:
+        data = self.pread_now(len(target), position)
+        if data is None:
+            return None
+        target[: len(data)] = data
+        return len(data)
+
     def pwrite(self, data: Buffer, position: int, /) -> None:
         assert self._open, self._path
         size = len(data)

@@ -50,6 +50,15 @@ class Chunk(NamedTuple):
     end_position: int
 
 
+class Run(NamedTuple):
+    """Whole batches that follow each other in a segment."""
+
+    position: int
+    size: int
+    next_offset: Offset
+    """One more than the last offset in them."""
+
+
 def places(read: Read, position: int, end: int) -> Iterator[Found]:
     """Yield where each batch of `[position, end)` is.
 
@@ -171,6 +180,39 @@ def read_chunk(
         return nothing
     records = data if whole == len(data) else memoryview(data)[:whole]
     return Chunk(records, last_offset + 1, first.position + whole)
+
+
+def find_run(
+    read: Read,
+    hint: int,
+    end: int,
+    offset: Offset,
+    below: Offset | None,
+    max_bytes: int,
+    boundary: int,
+) -> Run | None:
+    """Find what `read_chunk` would read, by headers alone; None where it is nothing or one batch.
+
+    Raises:
+        NotABatch, NotCached: as for `places`.
+    """
+    first = find(read, hint, end, offset)
+    if first is None or first.size > max_bytes:
+        return None
+    stop = min(first.position + max_bytes, end)
+    start = boundary if below is None and boundary > first.position else first.position
+    last: Found | None = None
+    for found in places(read, start, end):
+        if found.position + found.size > stop:
+            break
+        if below is not None and found.last_offset >= below:
+            break
+        last = found
+    if last is None:
+        if start == first.position:
+            return None
+        return find_run(read, first.position, end, offset, below, max_bytes, 0)
+    return Run(first.position, last.position + last.size - first.position, last.last_offset + 1)
 
 
 def _whole(data: Buffer, position: int, below: Offset | None) -> tuple[int, Offset]:

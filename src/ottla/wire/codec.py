@@ -31,7 +31,7 @@ __all__ = [
 M = TypeVar("M", bound=Message)
 S = TypeVar("S", bound=Struct)
 Reader: TypeAlias = Callable[[Buffer, int], tuple[M, int]]
-Writer: TypeAlias = Callable[[S, bytearray, list[Buffer]], bytearray]
+Writer: TypeAlias = Callable[[S, bytearray, list[Any]], bytearray]
 
 _readers: dict[tuple[type[Message], int], Reader[Any]] = {}
 _writers: dict[tuple[type[Message], int], Writer[Any]] = {}

@@ -12,10 +12,10 @@ from collections.abc import Callable
 from typing import Any
 
 from ottla.wire import primitives
-from ottla.wire.message import Buffer, Field, Message, Struct
+from ottla.wire.message import Field, Message, Struct
 from ottla.wire.source import FORMATS, Runs, Source, fields_of, struct_class
 
-Writer = Callable[[Struct, bytearray, list[Buffer]], bytearray]
+Writer = Callable[[Struct, bytearray, list[Any]], bytearray]
 
 _NAMES: dict[str, Any] = {
     "uvarint": primitives.uvarint,

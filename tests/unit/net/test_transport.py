@@ -3,11 +3,15 @@
 import asyncio
 import random
 import struct
+from collections.abc import Callable
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ottla.net.connection import Connection, Outcome
+from ottla.model.errors import StorageError
+from ottla.model.parts import Part
+from ottla.model.workers import Workers
+from ottla.net.connection import AnswerBudget, Connection, Outcome
 from ottla.net.transport import CHUNK, HIGH_WATER, JOIN_LIMIT, ClientTransport
 
 
@@ -27,6 +31,7 @@ class SlowTransport(asyncio.Transport):
         self.taken = bytearray()
         self.largest_copy = 0
         self.is_reading_ = True
+        self.closed = False
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         assert high == 0
@@ -57,7 +62,59 @@ class SlowTransport(asyncio.Transport):
     def resume_reading(self) -> None:
         self.is_reading_ = True
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        self.closed = True
+
+    def abort(self) -> None:
+        self.closed = True
+
+
+class Stored:
+    """A part that stays elsewhere; every `cold_every`-th read finds nothing in memory."""
+
+    def __init__(self, data: bytes, most: int, cold_every: int = 0, fails_at: int = -1) -> None:
+        self._data = data
+        self._most = most
+        self._cold_every = cold_every
+        self._fails_at = fails_at
+        self._reads = 0
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def read_into(self, target: memoryview, at: int, /) -> int:
+        self._reads += 1
+        if 0 <= self._fails_at <= at:
+            raise StorageError("the disk failed")
+        if self._cold_every and self._reads % self._cold_every == 0:
+            return 0
+        piece = self._data[at : at + min(self._most, len(target))]
+        target[: len(piece)] = piece
+        return len(piece)
+
+    def warm(self, workers: Workers, at: int, size: int, done: Callable[[], None], /) -> None:
+        asyncio.get_running_loop().call_soon(done)
+
+
+def connected_to(parts: list[Part]) -> tuple[ClientTransport, SlowTransport]:
+    """A connection whose one request is answered with `parts`."""
+
+    def serve(connection: Connection, request: memoryview) -> Outcome:
+        return list(parts)
+
+    transport = SlowTransport()
+    protocol = ClientTransport(
+        serve,
+        StillClock(),  # type: ignore[arg-type]
+        listener="PLAINTEXT",
+        max_request_size=100,
+        opened=lambda it: True,
+        closed=lambda it: None,
+        workers=object(),  # type: ignore[arg-type]
+    )
+    transport.protocol = protocol
+    protocol.connection_made(transport)
+    return protocol, transport
 
 
 def connected(sizes: list[int]) -> tuple[ClientTransport, SlowTransport, bytes]:
@@ -132,5 +189,82 @@ def test_who_does_not_read_is_not_served_further() -> None:
         await asyncio.sleep(0)
         assert protocol.connection.requests_served == 2
         assert transport.is_reading_
+
+    asyncio.run(run())
+
+
+some_parts = st.lists(
+    st.tuples(
+        st.booleans(), st.one_of(st.integers(1, 100), st.integers(JOIN_LIMIT - 2, 3 * CHUNK))
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+@given(some_parts, st.integers(1000, CHUNK), st.integers(1000, CHUNK), st.sampled_from([0, 2, 3]))
+def test_stored_parts_leave_in_their_place_however_they_are_read(
+    some: list[tuple[bool, int]], room: int, most: int, cold_every: int
+) -> None:
+    async def run() -> None:
+        source = random.Random(2)
+        pieces = [source.randbytes(size) for _, size in some]
+        parts = [
+            Stored(piece, most, cold_every) if stored else piece
+            for (stored, _), piece in zip(some, pieces, strict=True)
+        ]
+        protocol, transport = connected_to(parts)
+        ask(protocol, 1)
+        expected = b"".join(pieces)
+        while len(transport.taken) < len(expected):
+            transport.drain(room)
+            await asyncio.sleep(0)
+        assert transport.taken == expected
+        assert transport.largest_copy <= CHUNK
+        assert not protocol.connection.output_paused
+
+    asyncio.run(run())
+
+
+def test_stored_parts_are_no_memory_that_is_held() -> None:
+    async def run() -> None:
+        protocol, transport = connected_to([b"head", Stored(bytes(8 * CHUNK), CHUNK), b"x" * 10])
+        answers = AnswerBudget(1)
+        protocol._answers = answers
+        ask(protocol, 1)
+        assert answers.used == 10
+        assert protocol.connection.output_paused
+        while len(transport.taken) < 8 * CHUNK + 14:
+            transport.drain(CHUNK)
+        assert answers.used == 0
+
+    asyncio.run(run())
+
+
+def test_a_stored_part_that_cannot_be_read_ends_the_connection() -> None:
+    async def run() -> None:
+        protocol, transport = connected_to(
+            [b"head", Stored(bytes(4 * CHUNK), CHUNK, fails_at=CHUNK)]
+        )
+        transport.room = 5 * CHUNK
+        ask(protocol, 1)
+        assert transport.closed
+        assert len(transport.taken) < 4 * CHUNK
+
+    asyncio.run(run())
+
+
+def test_what_was_answered_leaves_before_the_connection_is_closed() -> None:
+    async def run() -> None:
+        stored = Stored(bytes(4 * CHUNK), CHUNK, cold_every=2)
+        protocol, transport = connected_to([stored])
+        ask(protocol, 1)
+        protocol.close()
+        assert not transport.is_reading_
+        while len(transport.taken) < 4 * CHUNK:
+            assert not transport.closed
+            transport.drain(CHUNK)
+            await asyncio.sleep(0)
+        assert transport.closed
 
     asyncio.run(run())
