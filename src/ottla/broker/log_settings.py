@@ -27,7 +27,7 @@ class TopicSettings:
         self._made: dict[tuple[tuple[str, str], ...], TopicRules] = {}
 
     def of(self, overrides: Mapping[str, str]) -> TopicRules:
-        key = tuple(sorted(overrides.items()))
+        key = tuple(sorted(overrides.items())) if overrides else ()
         made = self._made.get(key)
         if made is None:
             made = self._made[key] = _rules(self._broker, overrides)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ottla.config.broker_config import BrokerConfig
 from ottla.config.loggers import Loggers
+from ottla.handlers.config_rows import ConfigRows
 from ottla.handlers.registry import Api
 from ottla.metadata.controller import Writes
 from ottla.metadata.image import Image
@@ -70,6 +71,7 @@ class BrokerViews:
     fetch_sessions: "FetchSessions"
     groups: "GroupCoordinator"
     loggers: Loggers
+    config_rows: ConfigRows = field(default_factory=ConfigRows)
     answers: AnswerBudget = field(default_factory=lambda: AnswerBudget(ANSWER_BUDGET))
     supported: Sequence[tuple[int, int, int]] = ()
     """(API key, lowest version, highest version) of what is implemented, ascending."""

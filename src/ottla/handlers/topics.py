@@ -21,6 +21,7 @@ from ottla.model.names import (
     TRANSACTION_STATE,
     check_topic_name,
 )
+from ottla.wire.codec import encode_around, encode_struct, encode_struct_around
 from ottla.wire.generated.create_partitions import (
     CreatePartitionsRequest,
     CreatePartitionsResponse,
@@ -44,12 +45,12 @@ from ottla.wire.generated.delete_topics import (
 FIRST_WITH_CONFIGS = 5
 
 
-async def create_topics(context: Context, request: CreateTopicsRequest) -> CreateTopicsResponse:
+async def create_topics(context: Context, request: CreateTopicsRequest) -> bytearray:
+    """Return the encoded body of a `CreateTopicsResponse`."""
     counts = Counter(topic.name for topic in request.topics)
     wanted = [_new_topic(topic) for topic in request.topics if counts[topic.name] == 1]
     outcomes = await _create(context.broker, wanted, validate_only=request.validate_only)
     results = []
-    described: dict[tuple[tuple[str, str], ...], list[CreatableTopicConfigs]] = {}
     for name, count in counts.items():
         if count > 1:
             outcome: TopicImage | ApiError = ApiError(
@@ -58,14 +59,13 @@ async def create_topics(context: Context, request: CreateTopicsRequest) -> Creat
         else:
             outcome = outcomes[name]
         if isinstance(outcome, ApiError):
-            results.append(
-                CreatableTopicResult(
-                    name=name, error_code=outcome.code, error_message=outcome.message
-                )
+            refused = CreatableTopicResult(
+                name=name, error_code=outcome.code, error_message=outcome.message
             )
+            results.append(encode_struct(refused, CreateTopicsResponse, context.api_version))
         else:
-            results.append(_created(context, outcome, described))
-    return CreateTopicsResponse(topics=results)
+            results.append(_created(context, outcome))
+    return encode_around(CreateTopicsResponse(), context.api_version, "topics", results)
 
 
 def _new_topic(topic: CreatableTopic) -> NewTopic:
@@ -78,12 +78,9 @@ def _new_topic(topic: CreatableTopic) -> NewTopic:
     )
 
 
-def _created(
-    context: Context,
-    topic: TopicImage,
-    described: dict[tuple[tuple[str, str], ...], list[CreatableTopicConfigs]],
-) -> CreatableTopicResult:
-    """The answer to a topic that was created; topics with the same settings share their list."""
+def _created(context: Context, topic: TopicImage) -> bytes:
+    """The answer to a topic that was created, encoded."""
+    version = context.api_version
     result = CreatableTopicResult(
         name=topic.name,
         topic_id=topic.topic_id,
@@ -91,12 +88,17 @@ def _created(
         num_partitions=len(topic.partitions),
         replication_factor=len(topic.partitions[0].replicas),
     )
-    if context.api_version >= FIRST_WITH_CONFIGS:
-        key = tuple(sorted(topic.configs.items()))
-        if key not in described:
-            described[key] = _described(context.broker.config, topic)
-        result.configs = described[key]
-    return result
+    if version < FIRST_WITH_CONFIGS:
+        return encode_struct(result, CreateTopicsResponse, version)
+    config = context.broker.config
+    rows = context.broker.config_rows.of(
+        config,
+        ("created", version, *sorted(topic.configs.items())),
+        lambda: [
+            encode_struct(row, CreateTopicsResponse, version) for row in _described(config, topic)
+        ],
+    )
+    return encode_struct_around(result, CreateTopicsResponse, version, "configs", rows)
 
 
 def _described(config: BrokerConfig, topic: TopicImage) -> list[CreatableTopicConfigs]:

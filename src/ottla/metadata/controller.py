@@ -17,7 +17,7 @@ from ottla.metadata.placement import place
 from ottla.model.errors import ApiError, ErrorCode
 from ottla.model.ids import BrokerId, PartitionId, TopicName, Uuid, uuid_text
 from ottla.model.isolation import ResourceType
-from ottla.model.names import CLUSTER_METADATA, check_topic_name, collision_key
+from ottla.model.names import CLUSTER_METADATA, check_topic_name, collision_key, may_collide
 from ottla.model.randomness import Randomness
 
 MAX_PARTITIONS_PER_BATCH = 10_000
@@ -60,7 +60,10 @@ def create_topics(
     """Decide on each topic by itself; the good ones are created together."""
     puts: list[KeyValue] = []
     outcomes: dict[TopicName, TopicImage | ApiError] = {}
-    taken = {collision_key(name): name for name in image.topics}
+    topics = list(topics)
+    taken: dict[str, TopicName] = {}
+    if any(may_collide(topic.name) for topic in topics):
+        taken = {collision_key(name): name for name in image.topics}
     created = 0
     for topic in topics:
         try:

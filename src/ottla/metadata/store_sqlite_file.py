@@ -11,8 +11,9 @@ returns. The exclusive lock keeps a second process out.
 
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 
 from ottla.metadata.store import (
@@ -32,6 +33,9 @@ from ottla.model.errors import StorageError
 
 APPLICATION_ID = 0x4F74746C  # "Ottl"
 LAYOUT = 1
+
+KEYS_PER_QUERY = 500
+"""Below 999, the least that an SQLite may be built to take."""
 
 _SCHEMA = f"""
 CREATE TABLE keys (
@@ -182,25 +186,38 @@ class MetadataFile:
         return version.mod_revision == compare.revision
 
     def _apply(self, request: Request) -> Changes | None:
-        deletes = tuple(key for key in request.deletes if self._version(key) is not None)
+        there = self._created(request.deletes)
+        deletes = tuple(key for key in request.deletes if key in there)
         if not request.puts and not deletes:
             return None
         self.revision += 1
-        self._connection.executemany("DELETE FROM keys WHERE key = ?", zip(deletes, strict=True))
+        self._connection.executemany("DELETE FROM keys WHERE key = ?", ((key,) for key in deletes))
+        created = self._created(key for key, _ in request.puts)
         puts = tuple(
-            self._put(key, value, request.leases.get(key, 0)) for key, value in request.puts
+            Put(key, value, created.get(key, self.revision)) for key, value in request.puts
+        )
+        self._connection.executemany(
+            "INSERT OR REPLACE INTO keys VALUES (?, ?, ?, ?, ?, ?)",
+            (self._row(put, request.leases.get(put.key, 0)) for put in puts),
         )
         return Changes(self.revision, puts, deletes)
 
-    def _put(self, key: str, value: bytes, lease: LeaseId) -> Put:
-        old = self._version(key)
-        created = self.revision if old is None else old.create_revision
-        checksum = _checksum(key, value, created, self.revision, lease)
-        self._connection.execute(
-            "INSERT OR REPLACE INTO keys VALUES (?, ?, ?, ?, ?, ?)",
-            (key, value, created, self.revision, lease, checksum),
-        )
-        return Put(key, value, created)
+    def _row(self, put: Put, lease: LeaseId) -> tuple[object, ...]:
+        checksum = _checksum(put.key, put.value, put.create_revision, self.revision, lease)
+        return (put.key, put.value, put.create_revision, self.revision, lease, checksum)
+
+    def _created(self, keys: Iterable[str]) -> dict[str, Revision]:
+        """The create-revisions of those of `keys` that are there, asked for many at a time."""
+        created: dict[str, Revision] = {}
+        rest = iter(keys)
+        while some := tuple(islice(rest, KEYS_PER_QUERY)):
+            places = ",".join("?" * len(some))
+            created.update(
+                self._connection.execute(
+                    f"SELECT key, create_revision FROM keys WHERE key IN ({places})", some
+                )
+            )
+        return created
 
     def _version(self, key: str) -> KeyVersion | None:
         row = self._connection.execute(

@@ -4,7 +4,7 @@ They are aliases, not classes: an offset is added to and compared on every
 request, and a wrapper would cost more than the addition.
 """
 
-import base64
+from binascii import a2b_base64, b2a_base64
 from typing import NamedTuple, TypeAlias
 
 Offset: TypeAlias = int
@@ -38,13 +38,20 @@ class TopicPartition(NamedTuple):
         return f"{self.topic}-{self.partition}"
 
 
+_TO_URL = bytes.maketrans(b"+/", b"-_")
+_FROM_URL = bytes.maketrans(b"-_", b"+/")
+
+
+# Straight to binascii: every key of a partition has one, and base64 takes six times as long.
+
+
 def uuid_text(uuid: Uuid) -> str:
     """The 22 characters Kafka writes a uuid with: base64url without padding."""
-    return base64.urlsafe_b64encode(uuid).decode("ascii").rstrip("=")
+    return b2a_base64(uuid, newline=False).translate(_TO_URL)[:22].decode()
 
 
 def uuid_from_text(text: str) -> Uuid:
     """Raise ValueError unless `text` is 22 characters of base64url."""
     if len(text) != 22:
         raise ValueError(f"a uuid has 22 characters, not {len(text)}: {text!r}")
-    return base64.b64decode(text + "==", altchars=b"-_", validate=True)
+    return a2b_base64(text.encode("ascii").translate(_FROM_URL) + b"==", strict_mode=True)

@@ -37,6 +37,11 @@ def check_topic_name(name: str) -> None:
     raise ApiError(ErrorCode.INVALID_TOPIC_EXCEPTION, problem)
 
 
+def may_collide(name: str) -> bool:
+    """Whether a topic of another name could have the same `collision_key`."""
+    return "." in name or "_" in name
+
+
 def collision_key(name: str) -> str:
     """Two topics whose keys are equal would have metrics of one name: '.' and '_' collide."""
     return name.replace(".", "_")

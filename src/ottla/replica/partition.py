@@ -127,7 +127,8 @@ class Partition:
             watcher.changed(self)
 
     def _fail_waits(self) -> None:
-        self._waits.fail(ApiError(ErrorCode.NOT_LEADER_OR_FOLLOWER))
+        if self._waits:
+            self._waits.fail(ApiError(ErrorCode.NOT_LEADER_OR_FOLLOWER))
 
     def check_leader(self, current_leader_epoch: LeaderEpoch) -> ErrorCode | None:
         """Compare what a client believes about the leader with the truth (KIP-320)."""

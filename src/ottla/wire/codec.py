@@ -24,6 +24,7 @@ __all__ = [
     "encode_around",
     "encode_parts",
     "encode_struct",
+    "encode_struct_around",
     "reader",
     "writer",
 ]
@@ -35,7 +36,7 @@ Writer: TypeAlias = Callable[[S, bytearray, list[Any]], bytearray]
 
 _readers: dict[tuple[type[Message], int], Reader[Any]] = {}
 _writers: dict[tuple[type[Message], int], Writer[Any]] = {}
-_struct_writers: dict[tuple[type[Message], type[Struct], int], Writer[Any]] = {}
+_struct_writers: dict[tuple[type[Message], type[Struct], int, str | None], Writer[Any]] = {}
 _around_writers: dict[tuple[type[Message], str, int], Writer[Any]] = {}
 
 
@@ -88,12 +89,35 @@ def encode_struct(struct: Struct, owner: type[Message], version: int) -> bytes:
 
     For answers put together from parts that were encoded before. Raises as `encode`.
     """
-    key = (owner, type(struct), version)
+    return bytes(_struct_writer(owner, type(struct), version, None)(struct, bytearray(), []))
+
+
+def encode_struct_around(
+    struct: Struct, owner: type[Message], version: int, field: str, elements: list[bytes]
+) -> bytes:
+    """Return what `encode_struct` does, with `elements` in the list `field` of `struct`.
+
+    They were made by `encode_struct` for the same owner and version; what the
+    struct itself holds in `field` is not looked at. Raises as `encode`.
+    """
+    write = _struct_writer(owner, type(struct), version, field)
+    own = getattr(struct, field)
+    setattr(struct, field, elements)
+    try:
+        return bytes(write(struct, bytearray(), []))
+    finally:
+        setattr(struct, field, own)
+
+
+def _struct_writer(
+    owner: type[Message], cls: type[Struct], version: int, ready: str | None
+) -> Writer[Any]:
+    key = (owner, cls, version, ready)
     write = _struct_writers.get(key)
     if write is None:
         _check_version(owner, version)
-        write = _struct_writers[key] = compile_struct_writer(owner, type(struct), version)
-    return bytes(write(struct, bytearray(), []))
+        write = _struct_writers[key] = compile_struct_writer(owner, cls, version, ready)
+    return write
 
 
 def encode_around(

@@ -30,9 +30,14 @@ def compile_writer(cls: type[Message], version: int, ready: str | None = None) -
     return _Writer(cls, version, _is_flexible(cls, version), ready).compile(cls)
 
 
-def compile_struct_writer(owner: type[Message], cls: type[Struct], version: int) -> Writer:
-    """Return the writer of one `cls` as it stands inside `version` of `owner`."""
-    return _Writer(owner, version, _is_flexible(owner, version), None).compile(cls)
+def compile_struct_writer(
+    owner: type[Message], cls: type[Struct], version: int, ready: str | None = None
+) -> Writer:
+    """Return the writer of one `cls` as it stands inside `version` of `owner`.
+
+    It takes the elements of its own list `ready` as bytes.
+    """
+    return _Writer(cls, version, _is_flexible(owner, version), ready).compile(cls)
 
 
 def _is_flexible(cls: type[Message], version: int) -> bool:
@@ -40,7 +45,7 @@ def _is_flexible(cls: type[Message], version: int) -> bool:
 
 
 class _Writer:
-    def __init__(self, cls: type[Message], version: int, flexible: bool, ready: str | None) -> None:
+    def __init__(self, cls: type[Struct], version: int, flexible: bool, ready: str | None) -> None:
         self.cls = cls
         self.ready = ready
         self.version = version

@@ -55,6 +55,11 @@ def test_a_topic_that_cannot_be_is_refused(topic: NewTopic, code: ErrorCode) -> 
     assert result.code is code
 
 
+def test_names_that_only_look_alike_do_not_collide() -> None:
+    for name in ("Ab", "a-b", "a__b", "ab"):
+        assert isinstance(outcome(NewTopic(name)), TopicImage)
+
+
 def test_minus_one_takes_the_defaults() -> None:
     result = outcome(NewTopic("t"))
     assert isinstance(result, TopicImage)

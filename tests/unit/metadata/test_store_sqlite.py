@@ -48,6 +48,20 @@ def test_a_closed_store_is_one_file(path: str) -> None:
     assert [file.name for file in Path(path).parent.iterdir()] == ["metadata.sqlite"]
 
 
+def test_of_many_keys_put_at_once_each_keeps_its_own_create_revision(path: str) -> None:
+    async def case(store: SqliteStore) -> None:
+        await put_a_thousand(store)
+        keys = [f"key/{number:04}" for number in range(500, 1_500)]
+        await store.transact([], [(key, b"again") for key in keys])
+        versions = (await store.load()).versions
+        assert [versions[key].create_revision for key in keys] == [1] * 500 + [2] * 500
+        assert {versions[key].mod_revision for key in keys} == {2}
+        await store.transact([], [], [*keys, "no such key"])
+        assert list((await store.load()).items) == [f"key/{number:04}" for number in range(500)]
+
+    with_store(path, case)
+
+
 def test_a_file_that_is_no_database_is_refused_and_left_alone(path: str) -> None:
     Path(path).write_bytes(b"not a database, " * 1_000)
     with pytest.raises(StorageError, match="not a database"):

@@ -8,8 +8,14 @@ from ottla.wire.codec import (
     encode_around,
     encode_parts,
     encode_struct,
+    encode_struct_around,
     reader,
     writer,
+)
+from ottla.wire.generated.create_topics import (
+    CreatableTopicConfigs,
+    CreatableTopicResult,
+    CreateTopicsResponse,
 )
 from ottla.wire.generated.fetch import FetchPartition, FetchRequest, FetchTopic
 from ottla.wire.generated.metadata import (
@@ -100,6 +106,18 @@ def test_a_message_around_structs_that_were_encoded_before(version: int) -> None
     message.topics = []
     assert encode_around(message, version, "topics", bodies, b"head") == b"head" + whole
     assert message.topics == []
+
+
+@pytest.mark.parametrize("version", [5, 7])
+def test_a_struct_around_structs_that_were_encoded_before(version: int) -> None:
+    configs = [CreatableTopicConfigs(name=f"setting {i}", value=str(i)) for i in range(200)]
+    topic = CreatableTopicResult(name="topic", num_partitions=3, configs=configs)
+    whole = encode_struct(topic, CreateTopicsResponse, version)
+    rows = [encode_struct(row, CreateTopicsResponse, version) for row in configs]
+    topic.configs = []
+    around = encode_struct_around(topic, CreateTopicsResponse, version, "configs", rows)
+    assert around == whole
+    assert topic.configs == []
 
 
 def test_a_new_response_is_written_in_every_version() -> None:
