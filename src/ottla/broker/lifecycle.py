@@ -2,7 +2,9 @@
 
 On a single node the order is: agree on the cluster id, register, take control,
 and, after an unclean stop, raise the leader epoch of every partition, all in
-one transaction, so that an epoch belongs to one incarnation.
+one transaction, so that an epoch belongs to one incarnation. What an earlier
+incarnation registered is removed before: a broker's epoch is the revision that
+created its key, and a key put over another keeps that of the other.
 """
 
 import logging
@@ -60,6 +62,10 @@ async def register(
         puts += controller.raise_leader_epochs(image, broker_id).puts
     if highest_producer_id >= image.next_producer_id:
         puts.append(changes.producer_ids_key(highest_producer_id + 1))
+    if broker_id in image.brokers:
+        # Not in the transaction below, which may change a key only once. Who dies between the
+        # two is not registered, and is no worse off for it at its next start.
+        await store.transact([], [], [changes.broker_name(broker_id)])
     compare = [] if image.revision else [Compare(changes.CLUSTER, 0)]
     forgotten = [changes.deleting_name(topic_id) for topic_id in deleted]
     result = await store.transact(compare, puts, forgotten)

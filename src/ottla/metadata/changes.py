@@ -78,8 +78,12 @@ def producer_ids_key(next_producer_id: int) -> KeyValue:
     return PRODUCER_IDS, _value({"next": next_producer_id})
 
 
+def broker_name(broker_id: BrokerId) -> str:
+    return f"broker/{broker_id}"
+
+
 def broker_key(broker: BrokerImage) -> KeyValue:
-    return f"broker/{broker.broker_id}", _value(
+    return broker_name(broker.broker_id), _value(
         {"rack": broker.rack, "endpoints": broker.endpoints, "fenced": broker.fenced}
     )
 
