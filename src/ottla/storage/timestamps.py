@@ -33,7 +33,7 @@ def offset_for_timestamp(log: Log, timestamp: int) -> TimestampedOffset | None:
     for segment in log.segments.from_offset(log.log_start_offset):
         if segment.largest_timestamp >= timestamp and segment.size:
             start = max(segment.time_index.lookup(timestamp), log.log_start_offset)
-            found = _first_in(log, segment, start, timestamp)
+            found = _first_in(log, segment, start, timestamp, floor=log.log_start_offset)
             if found is not None:
                 return found
     return None
@@ -41,6 +41,8 @@ def offset_for_timestamp(log: Log, timestamp: int) -> TimestampedOffset | None:
 
 def newest_record(log: Log) -> TimestampedOffset | None:
     """Return the first record with the largest timestamp of the log (KIP-734); None if it is empty.
+
+    As with Kafka, a record below the log's start counts for as long as its segment is there.
 
     Raises as `offset_for_timestamp`.
     """
@@ -58,18 +60,20 @@ def newest_record(log: Log) -> TimestampedOffset | None:
 
 
 def _first_in(
-    log: Log, segment: Segment, start: Offset, timestamp: int
+    log: Log, segment: Segment, start: Offset, timestamp: int, *, floor: Offset = 0
 ) -> TimestampedOffset | None:
-    """The first record of a segment that is late enough, looking from the batch that holds `start`."""
+    """The first record of a segment, from `floor` on, that is late enough.
+
+    It is looked for from the batch that holds `start`.
+    """
     log.directory.check_online()
     read = segment.handle.get().pread
     position = segment.offset_index.lookup(start)
     try:
         for header in scan.headers(read, position, segment.size):
             if header.last_offset >= start and header.max_timestamp >= timestamp:
-                found = _first_of(
-                    header, read(header.size, header.position), timestamp, log.log_start_offset
-                )
+                batch = read(header.size, header.position)
+                found = _first_of(header, batch, timestamp, floor)
                 if found is not None:
                     return found
     except scan.NotABatch as error:

@@ -137,20 +137,6 @@ DIFFERENCES = [
         "PRODUCE",
         "a * twice",
     ),
-    Difference(
-        "Kafka finds the deleted record with the largest timestamp, below the log's start; we "
-        "find none.",
-        "LIST_OFFSETS",
-        "max timestamp, * cut",
-        ours=-1,
-    ),
-    Difference(
-        "Kafka finds the deleted record with the largest timestamp, below the log's start; we "
-        "find none.",
-        "LIST_OFFSETS",
-        "max timestamp, cut",
-        ours=-1,
-    ),
     # Better on purpose
     Difference(
         "A topic that is created by asking for it is answered at once; Kafka has the client ask "

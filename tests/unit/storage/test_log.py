@@ -163,6 +163,20 @@ def test_the_largest_timestamp_is_that_of_its_first_record() -> None:
     assert (found.offset, found.timestamp) == (4, 502)
 
 
+def test_the_largest_timestamp_may_be_that_of_a_deleted_record() -> None:
+    """As with Kafka: only a whole segment that goes takes its timestamps along."""
+    log = make_log(config=SMALL)
+    append(log, batch(2, timestamp=500))
+    append(log, batch(2, timestamp=50))
+    log.high_watermark = 4
+    for start in (1, 2, 4):
+        log.advance_log_start(start)
+        found = newest_record(log)
+        assert found is not None
+        assert (found.offset, found.timestamp) == (1, 501)
+    assert offset_for_timestamp(log, 51) is None
+
+
 def test_last_stable_offset_without_opening() -> None:
     disk = MemoryDisk()
     logs = started(disk)
