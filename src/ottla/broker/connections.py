@@ -50,6 +50,7 @@ class Connections:
         self._workers = workers
         self._gathering = Gathering()
         self._per_host: Counter[str] = Counter()
+        self._per_listener: Counter[str] = Counter()
         self._ids = itertools.count(1)
         self._said_full = False
 
@@ -82,12 +83,11 @@ class Connections:
         host = transport.peer[0]
         if self.draining:
             return False
-        if len(self._open) >= self.config.max_connections or self._per_host[
-            host
-        ] >= self.config.connections_per_ip.get(host, self.config.max_connections_per_ip):
+        reached = self._reached(transport.listener, host)
+        if reached is not None:
             if not self._said_full:
                 self._said_full = True
-                log.warning("refusing connections from %s: too many are open", host)
+                log.warning("refusing connections from %s: %s", host, reached)
             return False
         self._said_full = False
         transport.connection.owner = Client(
@@ -95,7 +95,21 @@ class Connections:
         )
         self._open[transport] = Seen(0, self._clock.now_ms())
         self._per_host[host] += 1
+        self._per_listener[transport.listener] += 1
         return True
+
+    def _reached(self, listener: str, host: str) -> str | None:
+        """The limit that leaves no room for one more, in words; None if there is room."""
+        config = self.config
+        if len(self._open) >= config.max_connections:
+            return f"too many are open: {len(self._open)}"
+        if self._per_listener[listener] >= config.max_connections_of(listener):
+            return f"too many are open on {listener}: {self._per_listener[listener]}"
+        if self._per_host[host] >= config.connections_per_ip.get(
+            host, config.max_connections_per_ip
+        ):
+            return f"too many are open from there: {self._per_host[host]}"
+        return None
 
     def _closed(self, transport: ClientTransport) -> None:
         del self._open[transport]
@@ -103,6 +117,7 @@ class Connections:
         self._per_host[host] -= 1
         if not self._per_host[host]:
             del self._per_host[host]
+        self._per_listener[transport.listener] -= 1
 
     def sweep(self) -> None:
         """Close who was silent for too long; take large buffers back from the merely quiet."""

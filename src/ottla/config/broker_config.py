@@ -234,6 +234,10 @@ class BrokerConfig(_Attributes):
             limits[host] = int(count)
         return MappingProxyType(limits)
 
+    def max_connections_of(self, listener: str) -> int:
+        """How many connections one listener may hold."""
+        return _number(self.for_listener(listener, "max.connections"))
+
     @property
     def _controllers(self) -> tuple[str, ...]:
         names = self.values["controller.listener.names"]

@@ -43,7 +43,8 @@ NETWORK_KEYS = (
         "The longest an authenticated session may last before the client must authenticate again; 0 "
         "never asks. May be set for one listener and mechanism with their prefix."),
     Key("max.connections", INT, MAX_INT, at_least(0), CLUSTER_WIDE, YES,
-        "The most connections the broker keeps at once; further ones are closed."),
+        "The most connections the broker keeps at once, or, with its prefix, one listener; further "
+        "ones are closed."),
     Key("max.connections.per.ip", INT, MAX_INT, at_least(0), CLUSTER_WIDE, YES,
         "The most connections one address may hold; further ones are closed. Addresses named in "
         "`max.connections.per.ip.overrides` follow that instead, and 0 refuses all others."),
