@@ -48,6 +48,8 @@ class World:
     settings: dict[str, str] = field(default_factory=dict)
     starts: int = 0
     broker: Broker | None = None
+    failures: list[str] = field(default_factory=list)
+    """Why a broker said that it cannot go on."""
 
     async def start(self) -> None:
         """Start a broker on what there is."""
@@ -61,6 +63,7 @@ class World:
             system,
             self.disk,
             lambda directory: MemoryStore(system.transport_clock, self.database),
+            failed=self.failures.append,
             poison=True,
         )
         await self.broker.start()

@@ -101,6 +101,7 @@ class Broker:
         self._poison = poison
         self._servers: list[ServerHandle] = []
         self._assembled = False
+        self._in_doubt = False
         self._to_retain = 0
         self._making = False
         self._lost: frozenset[tuple[Uuid, PartitionId]] = frozenset()
@@ -122,7 +123,7 @@ class Broker:
         self.logs = Logs(self._disk, config.log_dirs, system.randomness)
         self.logs.start()
         self.store = self._open_store(self.logs.metadata_directory())
-        self.follower = ImageFollower(self.store, lambda error: self._failed(str(error)))
+        self.follower = ImageFollower(self.store, self._metadata_failed)
         image = await self.follower.load()
         cluster_id = (
             image.cluster_id
@@ -199,7 +200,7 @@ class Broker:
             supported=supported(),
             extras={"encoded_topics": EncodedTopics()},
         )
-        self.dispatcher = Dispatcher(self.views)
+        self.dispatcher = Dispatcher(self.views, self.doubt)
         self.connections = Connections(
             self.dispatcher.serve,
             system.transport_clock,
@@ -208,8 +209,8 @@ class Broker:
             workers=system.workers,
             poison=self._poison,
         )
-        self.upkeep = Upkeep(system.clock)
-        self.transport_upkeep = Upkeep(system.transport_clock)
+        self.upkeep = Upkeep(system.clock, self.doubt)
+        self.transport_upkeep = Upkeep(system.transport_clock, self.doubt)
         self._assembled = True
 
     def _with_dynamic(self, image: Image) -> BrokerConfig:
@@ -350,13 +351,41 @@ class Broker:
         log.error("%s-%d: %s", partition.topic, partition.partition, error)
         self._check_directories()
 
+    def _metadata_failed(self, error: BaseException) -> None:
+        if isinstance(error, AssertionError):
+            self.doubt(error)
+        else:
+            self._failed(str(error))
+
+    def doubt(self, error: AssertionError) -> None:
+        """We are wrong about our own state: write nothing more, and let the process be ended.
+
+        Nothing that waits is acknowledged, no directory is marked as stopped cleanly, and the
+        next start checks what is on disk as after a death of the process.
+        """
+        if self._in_doubt:
+            return
+        self._in_doubt = True
+        reason = "a check of the broker's own state failed"
+        log.critical("%s", reason, exc_info=error)
+        self._failed(f"{reason}: {error}" if str(error) else reason)
+        if self._assembled:
+            self.control.close()
+            self.connections.drain()
+            self._write_no_more()
+            self._check_directories()
+
+    def _write_no_more(self) -> None:
+        for directory in self.logs.directories:
+            directory.go_offline("what would be written is in doubt")
+
     def _check_directories(self) -> None:
         for partition in list(self.replicas):
             if partition.is_leader and not partition.log.directory.is_online:
                 partition.resign()
                 encoded: EncodedTopics = self.views.extras["encoded_topics"]
                 encoded.forget([partition.topic])
-        if not any(directory.is_online for directory in self.logs.directories):
+        if not self._in_doubt and not any(one.is_online for one in self.logs.directories):
             self._failed("every log directory is offline")
 
     # Upkeep
@@ -445,6 +474,8 @@ class Broker:
             await self.store.close()
         await self.system.workers.close()
         if self._assembled:
+            if self._in_doubt:
+                self._write_no_more()
             self.logs.close()
         elif hasattr(self, "logs"):
             self.logs.release()

@@ -22,15 +22,23 @@ class Control:
         self.controller_revision: Revision = 0
         """Of the key that says who controls; every transaction compares it."""
         self._in_doubt = False
+        self._closed = False
+
+    def close(self) -> None:
+        """Decide nothing any more."""
+        self._closed = True
 
     async def change(self, decide: Callable[[Image], tuple[Writes, Any]]) -> Any:
         """Decide, write, and return the decision's answer once this broker follows it.
 
         Raises:
-            ApiError: the decision was to refuse; NOT_CONTROLLER, somebody else controls;
+            ApiError: the decision was to refuse; NOT_CONTROLLER, somebody else controls, or
+                this broker stops;
                 UNKNOWN_SERVER_ERROR, the store failed and the outcome is unknown.
         """
         async with self._lock:
+            if self._closed:
+                raise ApiError(ErrorCode.NOT_CONTROLLER)
             try:
                 if self._in_doubt:
                     # What the last transaction did is learnt before the next is decided.

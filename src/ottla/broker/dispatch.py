@@ -3,12 +3,15 @@
 The hot path makes no task and, beyond the message itself, one `Context`. A
 handler that is a coroutine function is *blocking*: the next request of its
 connection starts when it has answered.
+
+An assertion that fails is no error of one request: this broker is wrong about
+its own state. Then there is no answer, and `doubt` stops the broker.
 """
 
 import asyncio
 import logging
 import struct
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from ottla.handlers.api_versions import unsupported_version
@@ -25,12 +28,15 @@ API_VERSIONS = 18
 
 _HEADER = struct.Struct(">hhih")
 
+_UNANSWERED = "the broker is in doubt about its own state"
+
 log = logging.getLogger("ottla.dispatch")
 
 
 class Dispatcher:
-    def __init__(self, views: BrokerViews) -> None:
+    def __init__(self, views: BrokerViews, doubt: Callable[[AssertionError], None]) -> None:
         self._views = views
+        self._doubt = doubt
         self._tasks: set[asyncio.Task[None]] = set()
 
     def serve(self, connection: Connection, frame: memoryview) -> Outcome:
@@ -63,6 +69,9 @@ class Dispatcher:
             response = api.serve(context, request)
         except ProtocolError:
             raise
+        except AssertionError as error:
+            self._doubt(error)
+            raise ProtocolError(_UNANSWERED) from error
         except Exception as error:
             response = failure(context, request, error)
         if isinstance(response, Message):
@@ -99,8 +108,8 @@ class Dispatcher:
         task.add_done_callback(self._tasks.discard)
         return reply.pending
 
-    @staticmethod
     async def _finish(
+        self,
         context: Context,
         request: Message,
         response: Coroutine[Any, Any, Message | bytearray | None],
@@ -112,6 +121,9 @@ class Dispatcher:
                 answer = await response
             except ProtocolError:
                 raise
+            except AssertionError as error:
+                self._doubt(error)
+                raise ProtocolError(_UNANSWERED) from error
             except Exception as error:
                 answer = failure(context, request, error)
             if not reply.abandoned:

@@ -8,8 +8,9 @@ import resource
 import signal
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ottla import __version__
 from ottla.broker.options import ServeOptions
@@ -219,6 +220,7 @@ async def _serve(
     )
     if prepare is not None:
         prepare(broker)
+    loop.set_exception_handler(partial(_uncaught, broker))
     try:
         await broker.start()
     except (OSError, StorageError, LogsError, ApiError) as error:
@@ -231,6 +233,14 @@ async def _serve(
     status = await stopping
     await broker.stop()
     return status
+
+
+def _uncaught(broker: "Broker", loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Whatever no task or callback caught is logged; an assertion also stops the broker."""
+    loop.default_exception_handler(context)
+    error = context.get("exception")
+    if isinstance(error, AssertionError):
+        broker.doubt(error)
 
 
 def _reason(error: Exception, config: BrokerConfig) -> str:

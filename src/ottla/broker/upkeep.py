@@ -11,8 +11,10 @@ log = logging.getLogger("ottla.upkeep")
 class Upkeep:
     """Jobs that run again and again, each at its own interval."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, doubt: Callable[[AssertionError], None]) -> None:
+        """`doubt` hears of a job that found our own state to be wrong."""
         self._clock = clock
+        self._doubt = doubt
         self._timers: dict[str, Timer] = {}
         self._closed = False
 
@@ -24,6 +26,9 @@ class Upkeep:
                 return
             try:
                 job()
+            except AssertionError as error:
+                self._doubt(error)
+                return
             except Exception:
                 log.exception("%s failed; it is tried again", name)
             arm()

@@ -331,6 +331,8 @@ class CoordinatorRuntime(Generic[S]):
         if outcome.records:
             try:
                 batch = self._encode(incarnation.shard, outcome.records)
+            except AssertionError:
+                raise  # the broker stops
             except Exception:
                 log.exception("%s-%d: not to be written down", self.name, incarnation.partition)
                 self._refuse(incarnation, outcome, ApiError(ErrorCode.UNKNOWN_SERVER_ERROR))
@@ -340,6 +342,8 @@ class CoordinatorRuntime(Generic[S]):
             except ApiError as error:
                 self._refuse(incarnation, outcome, error)
                 return
+            except AssertionError:
+                raise
             except Exception:
                 log.exception(
                     "%s-%d: it is not known whether an append took place; loading again",
@@ -493,6 +497,8 @@ class CoordinatorRuntime(Generic[S]):
             else:
                 self._to_load.remove(incarnation)
                 self._activate(incarnation)
+        except AssertionError:
+            raise  # the broker stops
         except Exception:
             log.exception("%s-%d could not be loaded", self.name, incarnation.partition)
             if not incarnation.is_active:

@@ -1,11 +1,17 @@
-"""What `ottla serve` refuses before it starts anything."""
+"""What `ottla serve` refuses before it starts anything, and when it ends by itself."""
 
-from collections.abc import Mapping
+import asyncio
+import gc
+import signal
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
+from ottla.broker import serve as serving
 from ottla.broker.options import ServeOptions
-from ottla.broker.serve import USAGE, run
+from ottla.broker.serve import FAILED, USAGE, run
 
 STANDARD = "org.apache.kafka.metadata.authorizer.StandardAuthorizer"
 
@@ -53,3 +59,31 @@ def test_a_container_is_told_what_to_advertise(capsys: pytest.CaptureFixture[str
 
 def test_wrong_settings_are_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert "log.retention.hours" in serve(capsys, overrides={"log.retention.hours": "soon"})
+
+
+@pytest.fixture
+def unfrozen() -> Iterator[None]:
+    yield
+    gc.unfreeze()
+
+
+@pytest.mark.usefixtures("unfrozen")
+def test_an_assertion_that_fails_anywhere_ends_the_process(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In a callback too, where no request could hear of it; and nothing says it was a clean end."""
+
+    def wrong() -> NoReturn:
+        raise AssertionError("an end below its start")
+
+    def ready(broker: object) -> None:
+        loop = asyncio.get_running_loop()
+        loop.call_soon(wrong)
+        loop.call_later(30, signal.raise_signal, signal.SIGTERM)  # so that a failure is no hang
+
+    monkeypatch.setattr(serving, "_say_ready", ready)
+    options = ServeOptions(str(tmp_path), False, 0, (), (), None, {})
+    assert run(options, {}) == FAILED
+    assert "a check of the broker's own state failed: an end below its start" in caplog.text
+    assert (tmp_path / "metadata.sqlite").exists()
+    assert not (tmp_path / ".kafka_cleanshutdown").exists()
