@@ -51,14 +51,24 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "tests/unit/storage/test_faults.py",
         "what failing system calls do to a directory and its logs",
     ),
+    "storage/expiry.py": ("tests/unit/storage/test_logs.py", "what a round of retention does"),
     "storage/flush.py": (
         "tests/unit/storage/test_faults.py",
         "a job is made, run and handed back by its log",
     ),
     "storage/log_config.py": ("tests/unit/storage/test_log.py", "values only"),
+    "storage/log_values.py": ("tests/unit/storage/test_log.py", "values only"),
     "storage/memory_disk.py": (
         "tests/unit/storage/test_disk.py",
         "the real disk and this one keep one contract",
+    ),
+    "storage/older_reads.py": (
+        "tests/property/storage/test_log_model.py",
+        "reads from anywhere against the obvious log",
+    ),
+    "storage/producer_history.py": (
+        "tests/property/storage/test_log_model.py",
+        "what a truncation and a restart leave of the producers",
     ),
     "storage/segment.py": (
         "tests/unit/storage/test_goldens.py",
@@ -68,6 +78,14 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
     "storage/timestamps.py": (
         "tests/property/storage/test_log_model.py",
         "look-ups against the obvious log",
+    ),
+    "storage/truncation.py": (
+        "tests/property/storage/test_log_model.py",
+        "cuts against the obvious log",
+    ),
+    "storage/unsynced.py": (
+        "tests/unit/storage/test_log.py",
+        "what one flush covers; the log is its only user",
     ),
 }
 

@@ -1,4 +1,4 @@
-"""One partition's log: append, read, roll, truncate; synchronous, owned by the loop.
+"""One partition's log: append, read, roll; synchronous, owned by the loop.
 
 What always holds:
 - `log_start_offset <= log_end_offset` and `flushed_end_offset <= log_end_offset`;
@@ -9,12 +9,15 @@ What always holds:
 
 After a clean stop a log is not touched before its first use: it knows its ends
 from the checkpoint (`LogSummary`), and `_open` reads the rest.
+
+Beside it: `older_reads`, `unsynced` (flushing), `truncation`, `expiry`,
+`producer_history`. They work on a log's parts; this class is what others call.
 """
 
 import logging
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable
-from typing import Generic, NamedTuple, NoReturn, TypeVar
+from typing import NoReturn
 
 from ottla.model.errors import ApiError, ErrorCode, StorageError
 from ottla.model.ids import LeaderEpoch, Offset, TopicPartition, Uuid
@@ -29,68 +32,25 @@ from ottla.record.batch import (
 from ottla.record.control import read_end_txn_marker
 from ottla.record.records import read_records
 from ottla.record.validate import ProducedBatch
-from ottla.storage import names, recovery, scan
-from ottla.storage.cold import ColdRead, corrupt
+from ottla.storage import expiry, names, recovery, truncation, unsynced
 from ottla.storage.directory import LogDirectory
 from ottla.storage.disk import Buffer, is_passing
 from ottla.storage.flush import FlushJob
 from ottla.storage.leader_epochs import LeaderEpochs
 from ottla.storage.log_config import INT64_MAX, LogConfig
-from ottla.storage.producer_snapshot import encode_snapshot
+from ottla.storage.log_values import AppendResult, LogSummary, ReadResult
+from ottla.storage.older_reads import Cursor, cold, read_older
+from ottla.storage.producer_history import ProducerHistory
 from ottla.storage.producer_state import AppendOrigin, ProducerStates
-from ottla.storage.retention import SegmentSummary, expired_count
 from ottla.storage.segment import Segment
 from ottla.storage.segments import Segments
 from ottla.storage.stored import LARGE_BYTES, StoredRecords
 from ottla.storage.transaction_index import AbortedTransaction
+from ottla.storage.unsynced import Unsynced
 
 logger = logging.getLogger(__name__)
 
-CURSORS = 16
-"""Readers of older data whose next position is remembered."""
-
-
-Records = TypeVar("Records", Buffer, Buffer | StoredRecords)
-
-
-class AppendResult(NamedTuple):
-    base_offset: Offset
-    last_offset: Offset
-    log_append_time_ms: int
-    """-1 where the records keep their own timestamps."""
-    log_start_offset: Offset
-    duplicate: bool = False
-
-
-class ReadResult(NamedTuple, Generic[Records]):
-    """Whole batches, or what a worker must do to get them."""
-
-    records: Records
-    next_offset: Offset
-    """One more than the last offset in `records`; the asked one if it is empty."""
-    cold: ColdRead | None = None
-    """Not None: the pages are not in memory, `records` is empty."""
-
-
-class LogSummary(NamedTuple):
-    """What must be known of a log that is not open."""
-
-    log_start_offset: Offset = 0
-    log_end_offset: Offset = 0
-    latest_epoch: LeaderEpoch = -1
-    size_bytes: int = 0
-    active_base_offset: Offset = 0
-    active_size: int = 0
-    first_base_offset: Offset = 0
-    first_timestamp: int = -1
-    """The largest timestamp of the oldest segment; -1: ask the segment."""
-    first_unstable_offset: Offset = -1
-    """-1: no transaction is open."""
-
-
-class _Cursor(NamedTuple):
-    segment: Segment
-    position: int
+__all__ = ["AppendResult", "Log", "LogSummary", "ReadResult"]
 
 
 class Log:
@@ -98,20 +58,17 @@ class Log:
 
     __slots__ = (
         "_active",
-        "_cursors",
         "_epochs",
-        "_epochs_unsynced",
+        "_history",
         "_jitter",
         "_known_epoch",
         "_known_size",
-        "_name_synced",
         "_now_ms",
         "_producers",
-        "_rolled",
         "_segments",
-        "_snapshots",
         "_summary",
         "config",
+        "cursors",
         "directory",
         "flushed_end_offset",
         "generation",
@@ -122,6 +79,7 @@ class Log:
         "partition",
         "path",
         "topic_id",
+        "unsynced",
     )
 
     def __init__(
@@ -151,13 +109,10 @@ class Log:
         self._segments: Segments | None = None
         self._epochs: LeaderEpochs | None = None
         self._producers: ProducerStates | None = None
-        self._snapshots: list[Offset] = []
-        self._rolled: list[Segment] = []
-        """Closed segments whose index files are not synced yet, oldest first."""
-        self._epochs_unsynced = False
-        self._cursors: dict[Offset, _Cursor] = {}
+        self._history: ProducerHistory | None = None
+        self.cursors: dict[Offset, Cursor] = {}
         self._summary = summary
-        self._name_synced = summary is not None
+        self.unsynced = Unsynced(name_synced=summary is not None)
         self.log_start_offset: Offset = 0
         self.log_end_offset: Offset = 0
         self._known_epoch: LeaderEpoch = -1
@@ -189,8 +144,7 @@ class Log:
         disk, handles = self.directory.disk, self.directory.handles
         try:
             if self._summary is None:
-                segment = Segment(disk, handles, self.path, 0)
-                segment.create(self._now_ms)
+                segment = self.new_segment(0, self._now_ms)
                 self.adopt(
                     recovery.Loaded(Segments([segment]), 0, 0, LeaderEpochs(), ProducerStates(), [])
                 )
@@ -235,10 +189,12 @@ class Log:
         self._active.jitter_ms = self._next_jitter()
         self._epochs = loaded.epochs
         self._producers = loaded.producers
-        self._snapshots = loaded.snapshots
-        self._rolled = list(loaded.unsynced)
+        self._history = ProducerHistory(
+            self.directory.disk, self.path, loaded.producers, loaded.snapshots
+        )
+        self.unsynced.rolled = list(loaded.unsynced)
+        self.unsynced.name_synced = self._active.name_synced
         self._summary = None
-        self._name_synced = self._active.name_synced
         self.log_start_offset = loaded.log_start_offset
         self.log_end_offset = loaded.log_end_offset
         self.flushed_end_offset = min(self.flushed_end_offset, loaded.log_end_offset)
@@ -272,6 +228,13 @@ class Log:
             self._open()
         assert self._producers is not None
         return self._producers
+
+    @property
+    def history(self) -> ProducerHistory:
+        if self._history is None:
+            self._open()
+        assert self._history is not None
+        return self._history
 
     @property
     def latest_epoch(self) -> LeaderEpoch:
@@ -492,16 +455,16 @@ class Log:
 
     def _begin_epoch(self, epoch: LeaderEpoch, start_offset: Offset) -> None:
         if self.leader_epochs.assign(epoch, start_offset):
-            self._write_epochs()
+            self.write_epochs()
 
-    def _write_epochs(self) -> None:
+    def write_epochs(self) -> None:
         """Not synced: after a power cut it is made anew from the batches."""
         epochs = self.leader_epochs
         path = f"{self.path}/{names.LEADER_EPOCH_CHECKPOINT}"
         try:
             self.directory.disk.write(path, epochs.text(), sync=False)
             epochs.dirty = False
-            self._epochs_unsynced = True
+            self.unsynced.epochs = True
         except OSError as error:
             # The batches say it too, so it may wait; `upkeep` tries again.
             if not is_passing(error):
@@ -532,9 +495,7 @@ class Log:
     def _roll(self, base_offset: Offset, now_ms: int) -> Segment:
         segments = self.segments
         old = segments.active
-        segment = Segment(self.directory.disk, self.directory.handles, self.path, base_offset)
-        segment.create(now_ms)
-        segment.jitter_ms = self._next_jitter()
+        segment = self.new_segment(base_offset, now_ms)
         try:
             if base_offset == old.base_offset:
                 # Empty, and yet due: a first batch too far from the base offset.
@@ -545,22 +506,25 @@ class Log:
                 segments.replace_all(segment)
             else:
                 old.become_inactive()
-                self._take_snapshot(base_offset)
+                self.history.take(base_offset)
                 segment.ensure_file()
                 segments.append(segment)
-                self._rolled.append(old)
+                self.unsynced.rolled.append(old)
         except OSError as error:
             self.directory.refuse(error, f"rolling {self.path} at {base_offset}")
         self._active = segment
         return segment
 
-    def _take_snapshot(self, offset: Offset) -> None:
-        """Write the producers' state as of `offset`, which is the log's end."""
-        if self._snapshots and self._snapshots[-1] >= offset:
-            return
-        path = f"{self.path}/{names.offset_file(offset, names.SNAPSHOT)}"
-        self.directory.disk.write(path, encode_snapshot(self.producers.entries()), sync=False)
-        self._snapshots.append(offset)
+    def new_segment(self, base_offset: Offset, now_ms: int) -> Segment:
+        """Return an empty one that is not part of the log yet."""
+        segment = Segment(self.directory.disk, self.directory.handles, self.path, base_offset)
+        segment.create(now_ms)
+        segment.jitter_ms = self._next_jitter()
+        return segment
+
+    def activate(self, segment: Segment) -> None:
+        """Append to the last of `segments`, which has changed."""
+        self._active = segment
 
     # Reading.
 
@@ -600,7 +564,7 @@ class Log:
         if offset >= below or offset == end_offset:
             return ReadResult(b"", offset)
         if offset < active.recent_floor:
-            return self._read_older(offset, max_bytes, below, min_one, stored_from)
+            return read_older(self, self.cursors, offset, max_bytes, below, min_one, stored_from)
         last_offsets = active.recent_last_offsets
         positions = active.recent_positions
         count = len(last_offsets)
@@ -628,86 +592,10 @@ class Log:
         except OSError as error:
             self.directory.refuse(error, f"read of {active.log_path}")
         if records is None:
-            return self._cold(active, start, offset, next_offset, end - start, True, offset)
+            return cold(self, active, start, offset, next_offset, end - start, True, offset)
         if len(records) != end - start:
             self._damaged(active, f"{len(records)} of {end - start} bytes at {start}")
         return ReadResult(records, next_offset)
-
-    def _read_older(
-        self, offset: Offset, max_bytes: int, below: Offset, min_one: bool, stored_from: int
-    ) -> ReadResult[Buffer | StoredRecords]:
-        segments = self.segments
-        index = segments.index_of(offset)
-        asked = offset
-        while index < len(segments):
-            segment = segments[index]
-            index += 1
-            following = (
-                segments[index].base_offset if index < len(segments) else self.log_end_offset
-            )
-            bound = below if below < following else None
-            cursor = self._cursors.pop(offset, None)
-            if cursor is not None and cursor.segment is segment:
-                hint = cursor.position
-            else:
-                hint = segment.offset_index.lookup(offset)
-            boundary = segment.offset_index.whole_before(hint + max_bytes)
-            end = segment.size
-            handle = segment.handle
-            try:
-                read = handle.get().pread_now
-                run = None
-                if min(max_bytes, end - hint) >= stored_from:
-                    run = scan.find_run(read, hint, end, offset, bound, max_bytes, boundary)
-                if run is not None and run.size >= stored_from:
-                    self._remember(run.next_offset, segment, run.position + run.size)
-                    stored = StoredRecords(self, segment, run.position, run.size)
-                    return ReadResult(stored, run.next_offset)
-                chunk = scan.read_chunk(
-                    read, hint, end, offset, bound, max_bytes, min_one, boundary
-                )
-            except scan.NotCached:
-                return self._cold(segment, hint, offset, bound, max_bytes, min_one, asked, boundary)
-            except scan.NotABatch as error:
-                raise corrupt(segment.log_path, error) from error
-            except OSError as error:
-                self.directory.refuse(error, f"read of {segment.log_path}")
-            if chunk is not None:
-                self._remember(chunk.next_offset, segment, chunk.end_position)
-                return ReadResult(chunk.records, chunk.next_offset if chunk.records else asked)
-            if index < len(segments):
-                offset = segments[index].base_offset
-        return ReadResult(b"", asked)
-
-    def _remember(self, next_offset: Offset, segment: Segment, position: int) -> None:
-        """Readers go on where they were: the next of them need not look the place up."""
-        if position >= segment.size:
-            return
-        cursors = self._cursors
-        if len(cursors) >= CURSORS:
-            del cursors[next(iter(cursors))]
-        cursors[next_offset] = _Cursor(segment, position)
-
-    def _cold(
-        self,
-        segment: Segment,
-        hint: int,
-        offset: Offset,
-        bound: Offset | None,
-        max_bytes: int,
-        min_one: bool,
-        asked: Offset,
-        boundary: int = 0,
-    ) -> ReadResult[Buffer | StoredRecords]:
-        end = segment.size
-
-        def job(read: scan.Read) -> scan.Chunk | None:
-            return scan.read_chunk(read, hint, end, offset, bound, max_bytes, min_one, boundary)
-
-        try:
-            return ReadResult(b"", asked, ColdRead(self, segment.handle, job))
-        except OSError as error:
-            self.directory.refuse(error, f"read of {segment.log_path}")
 
     def _damaged(self, segment: Segment, what: str) -> NoReturn:
         self.directory.go_offline(f"{segment.log_path}: {what}")
@@ -717,6 +605,11 @@ class Log:
         """A worker's read failed: the directory goes offline."""
         self.directory.go_offline(str(error))
 
+    def forget_reads(self) -> None:
+        """Published batches go: what was read before may be gone."""
+        self.generation += 1
+        self.cursors.clear()
+
     # Making durable.
 
     def flush_job(self) -> FlushJob | None:
@@ -725,51 +618,16 @@ class Log:
         Raises:
             ApiError, StorageError: a file cannot be opened.
         """
-        end = self.log_end_offset
-        if self._segments is None:
-            return None
-        rolled = self._rolled
-        if self.flushed_end_offset >= end and not rolled:
-            return None
-        segments = [s for s in self._segments.from_offset(self.flushed_end_offset) if s.size]
-        paths = [path for segment in rolled for path in segment.paths()[1:]]
-        directories = []
-        if any(not segment.name_synced for segment in segments):
-            directories.append(self.path)
-            if not self._name_synced:
-                paths.append(f"{self.path}/{names.PARTITION_METADATA}")
-                directories.append(self.directory.path)
-        if self._epochs_unsynced:
-            paths.append(f"{self.path}/{names.LEADER_EPOCH_CHECKPOINT}")
-            if self.path not in directories:
-                directories.append(self.path)
-        self._epochs_unsynced = False
-        try:
-            job = FlushJob(
-                self.directory.disk, self.path, segments, paths, directories, end, self.generation
-            )
-        except OSError as error:
-            self.directory.refuse(error, f"flush of {self.path}")
-        job.rolled = rolled[:]
-        return job
+        return unsynced.flush_job(self)
 
     def flushed(self, job: FlushJob) -> None:
         """A worker ran the job; on the loop."""
-        job.release()
-        if job.generation == self.generation:
-            self._name_synced = True
-            self._rolled = [s for s in self._rolled if s not in job.rolled]
-            for segment in job.segments:
-                segment.name_synced = True
-            if job.end_offset > self.flushed_end_offset:
-                self.flushed_end_offset = job.end_offset
+        unsynced.flushed(self, job)
 
     def flushed_with_all(self) -> None:
         """The whole file system was synced since the last append."""
         self.flushed_end_offset = self.log_end_offset
-        self._name_synced = True
-        self._epochs_unsynced = False
-        self._rolled = []
+        self.unsynced.all_synced()
         for segment in self._segments or ():
             segment.name_synced = True
 
@@ -793,7 +651,7 @@ class Log:
                 raise
             self.flushed(job)
 
-    # Truncating.
+    # The log's ends.
 
     def truncate_to(self, offset: Offset, now_ms: int) -> bool:
         """Drop all records at `offset` and above; return whether any were there.
@@ -803,32 +661,7 @@ class Log:
         Raises:
             StorageError: the disk failed, the directory is offline.
         """
-        segments = self.segments
-        if offset >= self.log_end_offset:
-            return False
-        if offset <= segments.first.base_offset:
-            self.truncate_fully_and_start_at(offset, now_ms)
-            return True
-        self.generation += 1
-        self._cursors.clear()
-        try:
-            index = segments.index_of(offset)
-            self._lower_recovery_point(segments[index].base_offset)
-            self._remove_now(segments.remove_from(index + 1) if index + 1 < len(segments) else [])
-            active = self._active = segments.active
-            self._rolled = [segment for segment in self._rolled if segment is not active]
-            end = active.truncate_to(offset, now_ms)
-            self.log_end_offset = end
-            self.flushed_end_offset = min(self.flushed_end_offset, end)
-            self.high_watermark = min(self.high_watermark, end)
-            self.log_start_offset = min(self.log_start_offset, end)
-            self.leader_epochs.truncate_from_end(end)
-            self._write_epochs()
-            self._reload_producers()
-        except (OSError, scan.NotABatch) as error:
-            self.directory.go_offline(f"truncating {self.path} to {offset}: {error}")
-            raise StorageError(f"truncating {self.path} to {offset}: {error}") from error
-        return True
+        return truncation.truncate_to(self, offset, now_ms)
 
     def truncate_fully_and_start_at(self, offset: Offset, now_ms: int) -> None:
         """Drop everything; the next record gets `offset`.
@@ -836,67 +669,7 @@ class Log:
         Raises:
             StorageError: the disk failed, the directory is offline.
         """
-        segments = self.segments
-        self.generation += 1
-        self._cursors.clear()
-        try:
-            removed = list(segments)
-            self._lower_recovery_point(min(offset, segments.first.base_offset))
-            self._remove_now(removed)
-            segment = Segment(self.directory.disk, self.directory.handles, self.path, offset)
-            segment.create(now_ms)
-            segment.jitter_ms = self._next_jitter()
-            segment.ensure_file()
-            segments.replace_all(segment)
-            self._active = segment
-            self.log_start_offset = self.log_end_offset = offset
-            self.flushed_end_offset = self.high_watermark = offset
-            self.leader_epochs.clear()
-            self._write_epochs()
-            self._remove_snapshots(lambda at: True)
-            self.producers.clear(offset)
-        except OSError as error:
-            self.directory.go_offline(f"truncating {self.path}: {error}")
-            raise StorageError(f"truncating {self.path}: {error}") from error
-
-    def _lower_recovery_point(self, offset: Offset) -> None:
-        """What is written where something else was durable must be checked after a power cut."""
-        if offset < self.flushed_end_offset:
-            self.flushed_end_offset = offset
-            if self.directory.on_truncation is not None:
-                self.directory.on_truncation(self.directory)
-
-    def _remove_now(self, segments: list[Segment]) -> None:
-        self._rolled = [segment for segment in self._rolled if segment not in segments]
-        for segment in segments:
-            segment.handle.discard()
-            for path in segment.paths():
-                if self.directory.disk.exists(path):
-                    self.directory.disk.remove(path)
-
-    def _reload_producers(self) -> None:
-        """Set the producers' state back to the log's end."""
-        end = self.log_end_offset
-        self._remove_snapshots(lambda at: at > end)
-        recovery.load_producers(
-            self.producers,
-            self.directory.disk,
-            self.path,
-            self._snapshots,
-            self.segments,
-            self.log_start_offset,
-            end,
-        )
-
-    def _remove_snapshots(self, unwanted: Callable[[Offset], bool]) -> None:
-        disk = self.directory.disk
-        for offset in [at for at in self._snapshots if unwanted(at)]:
-            path = f"{self.path}/{names.offset_file(offset, names.SNAPSHOT)}"
-            if disk.exists(path):
-                disk.remove(path)
-            self._snapshots.remove(offset)
-
-    # The log's start.
+        truncation.truncate_fully_and_start_at(self, offset, now_ms)
 
     def advance_log_start(self, offset: Offset) -> bool:
         """Make records below `offset` unreadable; return whether that was news.
@@ -919,68 +692,16 @@ class Log:
     def apply_retention(self, now_ms: int) -> list[Segment]:
         """Take segments out that are too old, too many or below the log's start.
 
-        Their files are renamed `.deleted`; the caller removes them when
-        `file.delete.delay.ms` has passed, with `removal`.
-
         Raises:
             StorageError: the disk failed, the directory is offline.
         """
-        segments = self.segments
-        config = self.config
-        count = expired_count(
-            [self._summarize(segment) for segment in segments],
-            log_start_offset=self.log_start_offset,
-            log_end_offset=self.log_end_offset,
-            high_watermark=self.high_watermark,
-            now_ms=now_ms,
-            retention_ms=config.retention_ms if "delete" in config.cleanup_policy else -1,
-            retention_bytes=config.retention_bytes if "delete" in config.cleanup_policy else -1,
-        )
-        if count == 0:
-            return []
-        if count == len(segments):
-            self._roll(self.log_end_offset, now_ms)
-        return self._remove_oldest(count)
+        return expiry.apply_retention(self, now_ms)
 
     def may_expire(self, now_ms: int) -> bool:
         """Say whether `apply_retention` may find something; a log that is not open stays so."""
-        summary = self._summary
-        if self._segments is not None or summary is None:
+        if self._segments is not None or self._summary is None:
             return self._segments is not None
-        config = self.config
-        if summary.log_start_offset > summary.first_base_offset:
-            return True
-        if summary.size_bytes == 0 or "delete" not in config.cleanup_policy:
-            return False
-        return (
-            config.retention_ms >= 0 and now_ms - summary.first_timestamp > config.retention_ms
-        ) or (0 <= config.retention_bytes < summary.size_bytes)
-
-    def _summarize(self, segment: Segment) -> SegmentSummary:
-        largest = segment.largest_timestamp
-        if largest < 0 and segment.size:
-            largest = self.directory.disk.modified_ms(segment.log_path)
-        return SegmentSummary(segment.base_offset, segment.size, largest)
-
-    def _remove_oldest(self, count: int) -> list[Segment]:
-        removed = self.segments.remove_first(count)
-        self._rolled = [segment for segment in self._rolled if segment not in removed]
-        start = self.segments.first.base_offset
-        disk = self.directory.disk
-        self._cursors.clear()
-        try:
-            for segment in removed:
-                for path in segment.paths():
-                    if disk.exists(path):
-                        disk.rename(path, path + names.DELETED)
-                segment.handle.discard()
-            self._remove_snapshots(lambda at: at < start)
-        except OSError as error:
-            self.directory.refuse(error, f"deleting segments of {self.path}")
-        if start > self.log_start_offset:
-            self.log_start_offset = start
-        self.leader_epochs.truncate_from_start(self.log_start_offset)
-        return removed
+        return expiry.may_expire(self, self._summary, now_ms)
 
     # Transactions and stopping.
 
@@ -999,7 +720,7 @@ class Log:
         """Write what could not be written before; now and then."""
         self._now_ms = now_ms
         if self._epochs is not None and self._epochs.dirty:
-            self._write_epochs()
+            self.write_epochs()
 
     def summary(self) -> LogSummary:
         """Return what a lazy opening needs to know."""
@@ -1034,10 +755,10 @@ class Log:
             if active.size or active.base_offset:
                 active.ensure_file()
                 active.finish()
-                if self.log_end_offset > self.log_start_offset or self._snapshots:
-                    self._take_snapshot(self.log_end_offset)
+                if self.log_end_offset > self.log_start_offset or self.history.offsets:
+                    self.history.take(self.log_end_offset)
             if self._epochs is not None and self._epochs.dirty:
-                self._write_epochs()
+                self.write_epochs()
         except OSError as error:
             self.directory.refuse(error, f"closing {self.path}")
 

@@ -1,0 +1,78 @@
+"""Taking a log's oldest segments out, as `retention` says."""
+
+from typing import TYPE_CHECKING
+
+from ottla.storage import names
+from ottla.storage.log_values import LogSummary
+from ottla.storage.retention import SegmentSummary, expired_count
+from ottla.storage.segment import Segment
+
+if TYPE_CHECKING:
+    from ottla.storage.log import Log
+
+
+def apply_retention(log: "Log", now_ms: int) -> list[Segment]:
+    """Take segments out that are too old, too many or below the log's start.
+
+    Their files are renamed `.deleted`; the caller removes them when
+    `file.delete.delay.ms` has passed.
+
+    Raises:
+        StorageError: the disk failed, the directory is offline.
+    """
+    segments = log.segments
+    config = log.config
+    count = expired_count(
+        [_summarize(log, segment) for segment in segments],
+        log_start_offset=log.log_start_offset,
+        log_end_offset=log.log_end_offset,
+        high_watermark=log.high_watermark,
+        now_ms=now_ms,
+        retention_ms=config.retention_ms if "delete" in config.cleanup_policy else -1,
+        retention_bytes=config.retention_bytes if "delete" in config.cleanup_policy else -1,
+    )
+    if count == 0:
+        return []
+    if count == len(segments):
+        log.roll(now_ms)
+    return _remove_oldest(log, count)
+
+
+def may_expire(log: "Log", summary: LogSummary, now_ms: int) -> bool:
+    """Say whether `apply_retention` may find something in a log that is not open."""
+    config = log.config
+    if summary.log_start_offset > summary.first_base_offset:
+        return True
+    if summary.size_bytes == 0 or "delete" not in config.cleanup_policy:
+        return False
+    return (
+        config.retention_ms >= 0 and now_ms - summary.first_timestamp > config.retention_ms
+    ) or (0 <= config.retention_bytes < summary.size_bytes)
+
+
+def _summarize(log: "Log", segment: Segment) -> SegmentSummary:
+    largest = segment.largest_timestamp
+    if largest < 0 and segment.size:
+        largest = log.directory.disk.modified_ms(segment.log_path)
+    return SegmentSummary(segment.base_offset, segment.size, largest)
+
+
+def _remove_oldest(log: "Log", count: int) -> list[Segment]:
+    removed = log.segments.remove_first(count)
+    log.unsynced.forget(removed)
+    start = log.segments.first.base_offset
+    disk = log.directory.disk
+    log.cursors.clear()
+    try:
+        for segment in removed:
+            for path in segment.paths():
+                if disk.exists(path):
+                    disk.rename(path, path + names.DELETED)
+            segment.handle.discard()
+        log.history.remove(lambda at: at < start)
+    except OSError as error:
+        log.directory.refuse(error, f"deleting segments of {log.path}")
+    if start > log.log_start_offset:
+        log.log_start_offset = start
+    log.leader_epochs.truncate_from_start(log.log_start_offset)
+    return removed
