@@ -44,7 +44,7 @@ _JVM = frozenset(
         "CREATE_TOPICS_SEPARATOR", "VOLUME_DIR", "DATA_DIR", "CERTIFICATE_PASSWORD",
     )
 )  # fmt: skip
-_JVM_PREFIXES = ("KAFKA_JMX_", "KAFKA_LOG4J_", "KAFKA_ZOOKEEPER_", "KAFKA_CONTROLLER_QUORUM_")
+_JVM_PREFIXES = ("KAFKA_JMX_", "KAFKA_LOG4J_", "KAFKA_ZOOKEEPER_")
 # Kubernetes describes a service called "kafka" with variables of its own.
 _SERVICE_LINK = r"KAFKA_(SERVICE_(HOST|PORT)(_.*)?|PORT(_\d+_(TCP|UDP).*)?)"
 _DOCKER_SECRETS = {
@@ -85,7 +85,7 @@ def read_environment(environment: Mapping[str, str]) -> Environment:
     _wurstmeister(environment, settings)
     infos: tuple[str, ...] = ()
     if ignored:
-        infos = (f"Environment without effect (JVM, KRaft, ZooKeeper): {', '.join(ignored)}",)
+        infos = (f"Environment without effect (JVM, ZooKeeper): {', '.join(ignored)}",)
     return Environment(
         settings,
         environment.get("CLUSTER_ID") or environment.get("KAFKA_KRAFT_CLUSTER_ID") or None,

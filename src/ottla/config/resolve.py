@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from ottla.config.broker_keys import BROKER_KEYS
 from ottla.config.foreign_keys import is_foreign
+from ottla.config.kraft_roles import check_roles
 from ottla.config.nearest import nearest
 from ottla.config.properties import read_properties
 
@@ -95,9 +96,13 @@ def override(settings: dict[str, str], better: Mapping[str, str]) -> None:
 
 
 def combine(*layers: Mapping[str, Setting]) -> Static:
-    """Put layers together, the best first; unknown names are left out with a warning."""
+    """Put layers together, the best first; unknown names are left out with a warning.
+
+    Raises:
+        ConfigError: the roles of Kafka's that are asked for cannot be had.
+    """
     settings: dict[str, Setting] = {}
-    foreign: list[str] = []
+    foreign: dict[str, str] = {}
     warnings: list[str] = []
     for layer in reversed(layers):
         known: dict[str, Setting] = {}
@@ -105,7 +110,7 @@ def combine(*layers: Mapping[str, Setting]) -> Static:
             if base_name(name) in BROKER_KEYS:
                 known[name] = setting
             elif is_foreign(base_name(name)):
-                foreign.append(name)
+                foreign[name] = setting.text
             else:
                 warnings.append(_unknown(name, setting.origin))
         for name in known:
@@ -114,7 +119,8 @@ def combine(*layers: Mapping[str, Setting]) -> Static:
         settings.update(known)
     infos: tuple[str, ...] = ()
     if foreign:
-        names = ", ".join(sorted(set(foreign)))
+        warnings += check_roles(foreign)
+        names = ", ".join(sorted(foreign))
         infos = (f"Accepted without effect (for the JVM, KRaft, ZooKeeper or plug-ins): {names}",)
     return Static(settings, infos, tuple(warnings))
 

@@ -2,6 +2,8 @@
 
 import pytest
 
+from ottla.config.broker_config import BrokerConfig
+from ottla.config.key import ConfigError
 from ottla.config.resolve import (
     Setting,
     base_name,
@@ -51,12 +53,75 @@ def test_nothing_is_near_to_nonsense() -> None:
 
 def test_foreign_names_are_told_in_one_line() -> None:
     static = combine(
-        from_file("process.roles=broker\ncontroller.quorum.voters=1@h:1\nzookeeper.connect=z", "f")
+        from_file(
+            "process.roles=broker,controller\ncontroller.quorum.voters=1@h:1\nzookeeper.connect=z",
+            "f",
+        )
     )
     assert static.settings == {}
     assert static.warnings == ()
     assert len(static.infos) == 1
     assert "controller.quorum.voters, process.roles, zookeeper.connect" in static.infos[0]
+
+
+COMBINED = """
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@localhost:9093
+listeners=PLAINTEXT://localhost:9092,CONTROLLER://localhost:9093
+controller.listener.names=CONTROLLER
+"""
+
+
+@pytest.mark.parametrize("roles", ["broker,controller", " controller , broker "])
+def test_a_combined_node_is_what_we_are(roles: str) -> None:
+    static = combine(from_file(COMBINED.replace("broker,controller", roles), "server.properties"))
+    assert static.warnings == ()
+    (listener,) = BrokerConfig(static.texts()).listeners
+    assert str(listener) == "PLAINTEXT://localhost:9092"
+
+
+@pytest.mark.parametrize(
+    ("roles", "says"),
+    [
+        ("controller", "process.roles=controller asks for a controller alone"),
+        (
+            "borker",
+            "Invalid value borker for configuration process.roles: String must be one of: "
+            "broker, controller",
+        ),
+        (
+            "",
+            "Configuration 'process.roles' must not be empty. Valid values include: "
+            "[broker, controller]",
+        ),
+    ],
+)
+def test_what_we_cannot_be_is_refused(roles: str, says: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        combine(from_file(f"process.roles={roles}", "f"))
+    assert str(refused.value.message).startswith(says)
+
+
+def test_the_roles_of_the_better_layer_count() -> None:
+    flags = from_flags([("process.roles", "broker,controller", "--set process.roles")])
+    assert combine(flags, from_file("process.roles=controller", "f")).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "begins"),
+    [
+        ("process.roles=broker\ncontroller.quorum.voters=9@h:1", "process.roles=broker means"),
+        (
+            "process.roles=broker,controller\ncontroller.quorum.voters=1@a:1,2@b:1,3@c:1",
+            "controller.quorum.voters names 3 controllers",
+        ),
+    ],
+)
+def test_who_names_other_controllers_hears_that_they_are_not_asked(text: str, begins: str) -> None:
+    (warning,) = combine(from_file(text, "f")).warnings
+    assert warning.startswith(begins)
+    assert "a cluster of its own" in warning
 
 
 @pytest.mark.parametrize(
