@@ -16,7 +16,9 @@ from ottla.replica.partition import Partition
 from ottla.replica.replicas import Replicas
 from ottla.replica.waiting import Committed
 
-_SETTINGS = tuple(GroupSettings.__dataclass_fields__)
+
+def _taken_from(config: BrokerConfig) -> dict[str, int]:
+    return {name: getattr(config, name) for name in GroupSettings.__dataclass_fields__}
 
 
 class PartitionPort:
@@ -67,20 +69,19 @@ class Groups(GroupCoordinator):
 
     def __init__(self, config: BrokerConfig, system: System, replicas: Replicas) -> None:
         super().__init__(
-            GroupSettings(),
+            GroupSettings(**_taken_from(config)),
             system.clock,
             system.transport_clock,
             system.randomness,
             partition_count=config.offsets_topic_num_partitions,
         )
-        self.configure(config)
         self._replicas = replicas
         self._clock = system.clock
 
     def configure(self, config: BrokerConfig) -> None:
         """Take over changed settings; they count from the next decision on."""
-        for name in _SETTINGS:
-            setattr(self.settings, name, getattr(config, name))
+        for name, value in _taken_from(config).items():
+            setattr(self.settings, name, value)
 
     def follow(self, image: Image, delta: Delta) -> None:
         """Load and unload with the leadership of the topic's partitions; forget deleted topics."""

@@ -26,6 +26,7 @@ from ottla.config.listeners import (
 )
 from ottla.config.resolve import ConfigSource, base_name, override, synonyms
 from ottla.config.topic_keys import TOPIC_KEYS
+from ottla.model.isolation import CompressionType
 
 _MAX_LONG = 2**63 - 1
 
@@ -94,6 +95,7 @@ class _Attributes:
     offsets_load_buffer_size: int
     offsets_retention_minutes: int
     offsets_retention_check_interval_ms: int
+    offsets_topic_compression_codec: int
     offsets_topic_num_partitions: int
     offsets_topic_replication_factor: int
     offsets_topic_segment_bytes: int
@@ -340,6 +342,11 @@ def _check(config: BrokerConfig) -> None:
             "log.retention.ms must be unlimited (-1) or, greater than or equal to 1",
         ),
         (not config.log_dirs, "log.dirs names no directory"),
+        (
+            config.offsets_topic_compression_codec not in CompressionType.__members__.values(),
+            f"Unknown compression type id: {config.offsets_topic_compression_codec} "
+            "(offsets.topic.compression.codec)",
+        ),
         (
             config.group_min_session_timeout_ms > config.group_max_session_timeout_ms,
             "group.min.session.timeout.ms must not be above group.max.session.timeout.ms",

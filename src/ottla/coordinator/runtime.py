@@ -31,6 +31,7 @@ from ottla.coordinator.replay import replay
 from ottla.model.clock import Clock, Timer
 from ottla.model.errors import ApiError, ErrorCode
 from ottla.model.ids import NO_PRODUCER_ID, LeaderEpoch, Offset, PartitionId
+from ottla.model.isolation import CompressionType
 from ottla.record.builder import build_batch
 from ottla.record.records import Record
 
@@ -139,7 +140,7 @@ class _Incarnation(Generic[S]):
 
 
 class CoordinatorRuntime(Generic[S]):
-    """The shards of one internal topic.
+    """The shards of one internal topic, whose records are written with `compression`.
 
     `clock` rules the shards' deadlines, `transport_clock` how long an answer
     waits for its records to be committed.
@@ -154,10 +155,12 @@ class CoordinatorRuntime(Generic[S]):
         *,
         partition_count: int,
         commit_timeout_ms: int = 5_000,
+        compression: CompressionType = CompressionType.NONE,
     ) -> None:
         self.name = name
         self.partition_count = partition_count
         self.commit_timeout_ms = commit_timeout_ms
+        self.compression = compression
         self._shard_factory = shard_factory
         self._clock = clock
         self._transport_clock = transport_clock
@@ -363,7 +366,8 @@ class CoordinatorRuntime(Generic[S]):
         now_ms = self._clock.now_ms()
         encoded = [shard.encode(record) for record in records]
         return build_batch(
-            [Record(timestamp=now_ms, key=key, value=value) for key, value in encoded]
+            [Record(timestamp=now_ms, key=key, value=value) for key, value in encoded],
+            compression=self.compression,
         )
 
     def _apply(self, incarnation: _Incarnation[S], records: list[Any], end: Offset) -> None:

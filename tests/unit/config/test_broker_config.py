@@ -167,3 +167,9 @@ def test_a_listener_has_settings_of_its_own() -> None:
     assert config.for_listener("OTHER", "ssl.client.auth") == "none"
     assert config.for_listener("CLIENT", "connections.max.reauth.ms", "PLAIN") == 5
     assert config.for_listener("CLIENT", "connections.max.reauth.ms", "SCRAM-SHA-256") == 0
+
+
+def test_a_codec_of_the_offsets_topic_that_does_not_exist_is_refused() -> None:
+    assert BrokerConfig({"offsets.topic.compression.codec": "4"})
+    with pytest.raises(ConfigError, match="Unknown compression type id: 9"):
+        BrokerConfig({"offsets.topic.compression.codec": "9"})

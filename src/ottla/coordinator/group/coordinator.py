@@ -19,6 +19,7 @@ from ottla.coordinator.runtime import CoordinatorRuntime
 from ottla.model.clock import Clock
 from ottla.model.errors import ApiError, ErrorCode
 from ottla.model.ids import LeaderEpoch, PartitionId, TopicName
+from ottla.model.isolation import CompressionType
 from ottla.model.names import CONSUMER_OFFSETS
 from ottla.model.randomness import Randomness
 from ottla.wire.generated.delete_groups import DeletableGroupResult
@@ -68,6 +69,7 @@ class GroupCoordinator:
             transport_clock,
             partition_count=partition_count,
             commit_timeout_ms=settings.offsets_commit_timeout_ms,
+            compression=CompressionType(settings.offsets_topic_compression_codec),
         )
 
     # Partitions

@@ -9,7 +9,10 @@ NEW_MEMBER_JOIN_TIMEOUT_MS = 300_000
 
 @dataclass(slots=True)
 class GroupSettings:
-    """Kafka's settings, by their names with '_' for '.'; read at each decision."""
+    """Kafka's settings, by their names with '_' for '.'.
+
+    They are read at each decision, but for those that Kafka cannot change while it runs.
+    """
 
     group_min_session_timeout_ms: int = 6_000
     group_max_session_timeout_ms: int = 1_800_000
@@ -19,6 +22,7 @@ class GroupSettings:
     offsets_retention_minutes: int = 10_080
     offsets_retention_check_interval_ms: int = 600_000
     offsets_commit_timeout_ms: int = 5_000
+    offsets_topic_compression_codec: int = 0
 
 
 class Caller(NamedTuple):
