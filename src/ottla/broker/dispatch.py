@@ -62,6 +62,12 @@ class Dispatcher:
             return self._unsupported(connection, client, key, version, correlation_id)
         if api.flexible_request:
             position = _skip_tags(frame, position)
+        if api.shortcut is not None:
+            answer: Parts | None = api.shortcut(
+                self._views, client, connection, api, correlation_id, client_id, frame, position
+            )
+            if answer is not None:
+                return answer
         # Bytes behind the message are left alone, as by Kafka: librdkafka sends three with some.
         request, _ = api.read(frame, position)
         context = Context(self._views, client, connection, api, correlation_id, client_id)

@@ -22,6 +22,7 @@ from ottla.wire.message import Message
 if TYPE_CHECKING:
     from ottla.coordinator.group.coordinator import GroupCoordinator
     from ottla.handlers.fetch_sessions import FetchSessions
+    from ottla.handlers.produce_one import Route
     from ottla.replica.partition import Partition
     from ottla.replica.replicas import Replicas
     from ottla.storage.logs import Logs
@@ -95,6 +96,7 @@ class Client:
         "listener",
         "local",
         "principal",
+        "routes",
         "software",
     )
 
@@ -107,8 +109,10 @@ class Client:
         self.client_id: str | None = None
         self.client_id_bytes = b""
         self.software = ("", "")
-        self.leaders: dict[tuple[str, bytes, int], tuple[Image, Partition]] = {}
-        """Partitions this client may write, and the image that said so (`handlers/produce.py`)."""
+        self.leaders: dict[tuple[str, bytes, int], tuple[int, Partition]] = {}
+        """Partitions this client may write, and the revision of the image that said so."""
+        self.routes: dict[bytes, Route] = {}
+        """What its produce requests begin with, and where that leads (`handlers/produce_one.py`)."""
 
 
 class Reply:

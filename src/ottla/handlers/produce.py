@@ -43,7 +43,7 @@ ON_LOOP_BYTES = 16 * 1024
 
 # Plain integers: comparing an enumeration's members costs more than the look-ups around it.
 ALL, NONE = int(Acks.ALL), int(Acks.NONE)
-_KNOWN_ACKS = frozenset(int(acks) for acks in Acks)
+KNOWN_ACKS = frozenset(int(acks) for acks in Acks)
 
 
 def produce(
@@ -99,7 +99,7 @@ def _resolve(
     context: Context, request: ProduceRequest, response: ProduceResponse
 ) -> tuple[list[Batch], bool]:
     """Find each batch's partition; say whether one of them is better expanded by a worker."""
-    image = context.broker.image
+    revision = context.broker.image.revision
     leaders = context.client.leaders
     batches: list[Batch] = []
     expand = False
@@ -112,10 +112,10 @@ def _resolve(
             replica: Partition | None
             # What was found under this image stands as long as the image does.
             kept = leaders.get((name, topic_id, data.index))
-            if kept is not None and kept[0] is image and kept[1].is_leader:
+            if kept is not None and kept[0] == revision and kept[1].is_leader:
                 replica = kept[1]
             else:
-                found = _find(context, topic, data.index)
+                found = find(context, topic, data.index)
                 if isinstance(found, ApiError):
                     _refuse(row, found)
                     replica = None
@@ -123,7 +123,7 @@ def _resolve(
                     replica = found
                     if len(leaders) >= MAX_KEPT_LEADERS:
                         leaders.clear()
-                    leaders[name, topic_id, data.index] = image, replica
+                    leaders[name, topic_id, data.index] = revision, replica
             records = data.records
             if replica is not None and records is not None and len(records) > ON_LOOP_BYTES:
                 expand = expand or must_expand(records, replica.rules)
@@ -132,10 +132,10 @@ def _resolve(
             response.responses.append(
                 TopicProduceResponse(name=name, topic_id=topic_id, partition_responses=rows)
             )
-    if request.acks not in _KNOWN_ACKS or request.transactional_id is not None:
+    if request.acks not in KNOWN_ACKS or request.transactional_id is not None:
         error = ApiError(
             ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED
-            if request.acks in _KNOWN_ACKS
+            if request.acks in KNOWN_ACKS
             else ErrorCode.INVALID_REQUIRED_ACKS
         )
         for row, _, _ in batches:
@@ -144,7 +144,7 @@ def _resolve(
     return batches, expand
 
 
-def _find(context: Context, topic: TopicProduceData, index: PartitionId) -> Partition | ApiError:
+def find(context: Context, topic: TopicProduceData, index: PartitionId) -> Partition | ApiError:
     """Where a batch goes, or why it may not."""
     by_id = context.api_version >= FIRST_WITH_IDS
     found = topic_of(context, "WRITE", topic.name, topic.topic_id, by_id=by_id)

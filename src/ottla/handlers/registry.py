@@ -46,13 +46,33 @@ HANDLERS: dict[int, str] = {
 """API key -> module and function below `ottla.handlers`."""
 
 
+SHORTCUTS: dict[int, str] = {0: "produce_one:produce_one"}
+"""API key -> what is asked first, with the frame as it is; it may decline."""
+
+
 class Api:
     """One version of one API: how its requests are read, served and answered."""
 
-    __slots__ = ("flexible_answer", "flexible_request", "key", "read", "serve", "version", "write")
+    __slots__ = (
+        "flexible_answer",
+        "flexible_request",
+        "key",
+        "read",
+        "serve",
+        "shortcut",
+        "version",
+        "write",
+    )
 
-    def __init__(self, key: int, version: int, serve: Callable[..., Any]) -> None:
+    def __init__(
+        self,
+        key: int,
+        version: int,
+        serve: Callable[..., Any],
+        shortcut: Callable[..., Any] | None = None,
+    ) -> None:
         info = API[key]
+        self.shortcut = shortcut
         self.key = key
         self.version = version
         self.serve = serve
@@ -73,9 +93,18 @@ def served(api_key: int, version: int) -> Api | None:
     if found is None and api_key in HANDLERS:
         info = API[api_key]
         if info.min_version <= version <= info.max_version:
-            module, _, function = HANDLERS[api_key].partition(":")
-            serve = getattr(import_module(f"ottla.handlers.{module}"), function)
-            found = _served[api_key, version] = Api(api_key, version, serve)
+            found = _served[api_key, version] = Api(
+                api_key,
+                version,
+                _load(HANDLERS[api_key]),
+                _load(SHORTCUTS[api_key]) if api_key in SHORTCUTS else None,
+            )
+    return found
+
+
+def _load(place: str) -> Callable[..., Any]:
+    module, _, function = place.partition(":")
+    found: Callable[..., Any] = getattr(import_module(f"ottla.handlers.{module}"), function)
     return found
 
 
