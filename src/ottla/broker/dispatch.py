@@ -63,9 +63,14 @@ class Dispatcher:
         if api.flexible_request:
             position = _skip_tags(frame, position)
         if api.shortcut is not None:
-            answer: Parts | None = api.shortcut(
-                self._views, client, connection, api, correlation_id, client_id, frame, position
-            )
+            answer: Parts | None
+            try:
+                answer = api.shortcut(
+                    self._views, client, connection, api, correlation_id, client_id, frame, position
+                )
+            except AssertionError as error:
+                self._doubt(error)
+                raise ProtocolError(_UNANSWERED) from error
             if answer is not None:
                 return answer
         # Bytes behind the message are left alone, as by Kafka: librdkafka sends three with some.
