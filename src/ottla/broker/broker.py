@@ -41,6 +41,7 @@ from ottla.replica.flusher import Flusher
 from ottla.replica.follow_image import ReplicaFollower
 from ottla.replica.partition import Partition
 from ottla.replica.replicas import Replicas
+from ottla.storage.checkpoints import HIGH_WATERMARK, LOG_START, RECOVERY_POINT
 from ottla.storage.disk import Disk
 from ottla.storage.log import Log
 from ottla.storage.log_config import LogConfig
@@ -401,7 +402,12 @@ class Broker:
         self.upkeep.every(
             "checkpoints",
             lambda: views.config.log_flush_offset_checkpoint_interval_ms,
-            self._checkpoint,
+            partial(self._checkpoint, (RECOVERY_POINT, HIGH_WATERMARK)),
+        )
+        self.upkeep.every(
+            "log start checkpoints",
+            lambda: views.config.log_flush_start_offset_checkpoint_interval_ms,
+            partial(self._checkpoint, (LOG_START,)),
         )
         self.upkeep.every(
             "producer expiry",
@@ -432,8 +438,8 @@ class Broker:
         """A round over all logs, a share at a time."""
         self._to_retain = len(self.logs)
 
-    def _checkpoint(self) -> None:
-        for job in self.logs.checkpoint_jobs():
+    def _checkpoint(self, names: Sequence[str]) -> None:
+        for job in self.logs.checkpoint_jobs(names):
             self._run_files_job(job)
 
     def _run_files_job(self, job: FilesJob) -> None:

@@ -8,7 +8,7 @@ A directory that fails goes offline with all its logs; the rest go on.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from functools import partial
 from itertools import islice
@@ -30,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 BOOT_ID = "ottla-boot-id"
 """The boot of the kernel under which this directory is in use."""
+
+CHECKPOINTS = (checkpoints.RECOVERY_POINT, checkpoints.LOG_START, checkpoints.HIGH_WATERMARK)
 
 
 class Fate(Enum):
@@ -532,26 +534,24 @@ class Logs:
                 (job.trees if pending.tree else job.removals).append(pending.path)
         return list(jobs.values())
 
-    def checkpoint_jobs(self) -> list[FilesJob]:
-        """Return the writing of all offset checkpoints, one job a directory."""
-        return [self._checkpoint_job(directory) for directory in self.online()]
+    def checkpoint_jobs(self, names: Sequence[str] = CHECKPOINTS) -> list[FilesJob]:
+        """Return the writing of the offset checkpoints `names`, one job a directory."""
+        return [self._checkpoint_job(directory, names) for directory in self.online()]
 
-    def _checkpoint_job(self, directory: LogDirectory) -> FilesJob:
+    def _checkpoint_job(
+        self, directory: LogDirectory, names: Sequence[str] = CHECKPOINTS
+    ) -> FilesJob:
         job = FilesJob(directory)
         logs = [log for log in self._logs.values() if log.directory is directory]
-        moved = [log for log in logs if log.log_start_offset > log.first_base_offset]
-        for name, offsets in (
-            (checkpoints.RECOVERY_POINT, {log.partition: log.recovery_point for log in logs}),
-            (checkpoints.LOG_START, {log.partition: log.log_start_offset for log in moved}),
-            (checkpoints.HIGH_WATERMARK, {log.partition: log.high_watermark for log in logs}),
-        ):
-            job.writes.append((f"{directory.path}/{name}", checkpoints.offsets_text(offsets)))
+        for name in names:
+            text = checkpoints.offsets_text(_checkpointed(name, logs))
+            job.writes.append((f"{directory.path}/{name}", text))
         return job
 
     def _write_recovery_points(self, directory: LogDirectory) -> None:
         """Raises OSError."""
-        job = self._checkpoint_job(directory)
-        path, data = job.writes[0]
+        job = self._checkpoint_job(directory, (checkpoints.RECOVERY_POINT,))
+        ((path, data),) = job.writes
         self.disk.write(path, data, sync=True)
 
     # Stopping.
@@ -603,3 +603,17 @@ class Logs:
         self.handles.close_all()
         while self._locks:
             self._locks.popitem()[1].release()
+
+
+def _checkpointed(name: str, logs: Iterable[Log]) -> dict[TopicPartition, Offset]:
+    """What one offset checkpoint says of the logs of a directory."""
+    if name == checkpoints.RECOVERY_POINT:
+        return {log.partition: log.recovery_point for log in logs}
+    if name == checkpoints.HIGH_WATERMARK:
+        return {log.partition: log.high_watermark for log in logs}
+    # Where no segment tells it.
+    return {
+        log.partition: log.log_start_offset
+        for log in logs
+        if log.log_start_offset > log.first_base_offset
+    }

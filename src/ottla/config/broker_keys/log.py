@@ -75,8 +75,9 @@ LOG_KEYS = (
         "How often logs are looked at for records to flush."),
     Key("log.flush.offset.checkpoint.interval.ms", INT, 60000, at_least(0), READ_ONLY, YES,
         "How often it is noted on disk up to where each log is known to be flushed."),
-    Key("log.flush.start.offset.checkpoint.interval.ms", INT, 60000, at_least(0), READ_ONLY, NOT_YET,
-        "How often the first offset of each log is noted on disk."),
+    Key("log.flush.start.offset.checkpoint.interval.ms", INT, 60000, at_least(0), READ_ONLY, YES,
+        "How often the first offset of each log is noted on disk. Records deleted since may be "
+        "readable again after a broker was killed."),
     Key("log.message.timestamp.type", STRING, "CreateTime", OneOf("CreateTime", "LogAppendTime"), CLUSTER_WIDE, YES,
         "Whether records carry the time their producer set (`CreateTime`) or the time of the append "
         "(`LogAppendTime`)."),
