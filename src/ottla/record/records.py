@@ -41,6 +41,19 @@ MIN_RECORD_SIZE = 6
 """Of a record with neither key, value nor headers, without its length."""
 
 
+WORTH_A_LOOK = 32
+"""Records left, from which on it is tried whether many are of one size."""
+
+FEW = 16
+"""Of them so many are compared first; where they are alike, then eight times as many, and so on."""
+
+MANY = 64
+"""If no more than this are alike, looking costs more than it gives."""
+
+LONGEST_BURST = 1024
+"""At most so many are visited one by one before another try."""
+
+
 class Record(NamedTuple):
     """One record; to build a batch, `offset` and `timestamp` may be left out."""
 
@@ -60,21 +73,65 @@ def walk(records: Buffer, count: int, position: int = 0) -> None:
     """
     one_byte = _ONE_BYTE
     first_of_two = _FIRST_OF_TWO
+    left = count
+    burst = FEW if count >= WORTH_A_LOOK else count
     try:
-        for _ in repeat(None, count):
-            first = records[position]
-            if first < 0x80:
-                position += one_byte[first]
-            else:
-                second = records[position + 1]
-                if second < 0x80:
-                    position += first_of_two[first] + (second << 6)
+        while left:
+            if left >= WORTH_A_LOOK:
+                size, alike = _alike(records, position, left)
+                position += size * alike
+                left -= alike
+                # Where neighbours differ, it is tried ever less often.
+                burst = FEW if alike > MANY else min(4 * burst, LONGEST_BURST)
+            step = min(left, burst)
+            left -= step
+            for _ in repeat(None, step):
+                first = records[position]
+                if first < 0x80:
+                    position += one_byte[first]
                 else:
-                    position = _following(records, position)
+                    second = records[position + 1]
+                    if second < 0x80:
+                        position += first_of_two[first] + (second << 6)
+                    else:
+                        position = _following(records, position)
     except IndexError:
         position = _NEVER
     if position != len(records):
         raise _miscounted(count)
+
+
+def _alike(records: Buffer, position: int, count: int) -> tuple[int, int]:
+    """Return (bytes, n): the next n records, at most `count`, all take so many bytes.
+
+    If the first is of that size, and the byte where the second then begins is the same, the second
+    is of that size too, and so on: all those bytes are compared at once, and no record is visited.
+    """
+    first = records[position]
+    if first < 0x80:
+        size = _ONE_BYTE[first]
+    else:
+        second = records[position + 1]
+        if second >= 0x80:
+            return 0, 0
+        size = _FIRST_OF_TWO[first] + (second << 6)
+    most = min(count, (len(records) - position) // size)
+    looked_at = FEW
+    while True:
+        count = min(most, looked_at)
+        alike = _same(records, position, size, count)
+        if alike < count or count == most:
+            break
+        looked_at *= 8
+    if first >= 0x80:
+        alike = min(alike, _same(records, position + 1, size, alike))
+    return size, alike
+
+
+def _same(records: Buffer, position: int, stride: int, count: int) -> int:
+    """Return how many bytes, `stride` apart, are as the first, at most `count`."""
+    column = bytes(records[position : position + stride * count : stride])
+    return len(column) - len(column.lstrip(column[:1]))
 
 
 def walk_closely(records: Buffer, count: int, position: int = 0) -> tuple[bool, list[int]]:
