@@ -3,9 +3,11 @@
 `MemoryNetwork` joins hosts; each host (`network.host("10.0.0.1")`) listens and
 connects as the broker's `Network`. Every connection is a `Link` of two ends,
 each an `asyncio.Transport`. Bytes arrive in order, cut into pieces of seeded
-sizes, after seeded delays. A link, or all links between two hosts, can be cut
-(bytes wait), healed, reset (both ends are told) or left half-open (one end is
-gone and the other is not told).
+sizes, after seeded delays; some arrive together. A link, or all links between
+two hosts, can be slowed, cut in one direction or both (bytes wait), healed, reset
+(both ends are told) or left half-open (one end is gone and the other is not told).
+A host can die: what it had sent still arrives; what is sent to it is refused, or,
+while it is down, vanishes.
 
 A direction holds at most `WINDOW` bytes that the receiver has not taken;
 beyond that they stay in the sender's buffer, whose protocol is told to pause,
@@ -16,6 +18,7 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextvars import Context, copy_context
 from typing import Any, TypeVar
 
 from ottla.net.network import Address, Network, ServerHandle
@@ -41,16 +44,24 @@ class MemoryNetwork:
         *,
         max_delay_ms: float = 1.0,
         max_piece: int = 64 * 1024,
+        coalesce: float = 0.0,
         trace: Trace | None = None,
     ) -> None:
+        """`coalesce` is how likely pieces that have both arrived are read as one."""
         self.random = random.Random(seed)
         self.max_delay_ms = max_delay_ms
         self.max_piece = max_piece
+        self.coalesce = coalesce
+        self.context = copy_context()
+        """Of whoever made the network: what travels does so though its sender has died."""
         self.links: list[Link] = []
         self.trace: Trace = trace if trace is not None else lambda line: None
-        self._listening: dict[tuple[str, int], MemoryServer] = {}
+        self._listening: dict[Address, MemoryServer] = {}
         self._cut: set[frozenset[str]] = set()
+        self._slow: dict[frozenset[str], float] = {}
+        self._down: set[str] = set()
         self._next_port = 40_000
+        self._opened = 0
 
     def host(self, host: str = LOOPBACK) -> Network:
         return MemoryHost(self, host)
@@ -58,20 +69,51 @@ class MemoryNetwork:
     def cut(self, one: str, other: str) -> None:
         """Between the two hosts nothing arrives, and nobody can connect, until `heal`."""
         self._cut.add(frozenset((one, other)))
-        for link in self._between(one, other):
+        for link in self.between(one, other):
             link.cut()
 
     def heal(self, one: str, other: str) -> None:
         self._cut.discard(frozenset((one, other)))
-        for link in self._between(one, other):
+        for link in self.between(one, other):
             link.heal()
 
     def is_cut(self, one: str, other: str) -> bool:
-        return frozenset((one, other)) in self._cut
+        return frozenset((one, other)) in self._cut or other in self._down
+
+    def cut_one_way(self, sender: str, receiver: str) -> None:
+        """On the links there are, what `sender` sends does not arrive until `heal`."""
+        for link in self.between(sender, receiver):
+            link.cut_one_way(link.end_at(sender))
+
+    def slow(self, one: str, other: str, max_delay_ms: float | None) -> None:
+        """What is sent between the two takes up to so long; None: as everywhere."""
+        hosts = frozenset((one, other))
+        if max_delay_ms is None:
+            self._slow.pop(hosts, None)
+        else:
+            self._slow[hosts] = max_delay_ms
+
+    def die(self, host: str, *, silently: bool) -> None:
+        """The process at `host` is dead. `silently`: its machine too, so nobody is told."""
+        for address in [address for address in self._listening if address.host == host]:
+            self.unbind(address)
+        if silently:
+            self._down.add(host)
+        for link in self.links:
+            if host in link.hosts:
+                link.end_at(host).die(silently=silently)
+        self.links = [link for link in self.links if not link.is_over]
+
+    def boot(self, host: str) -> None:
+        """A machine that died runs again: what is sent to its old connections is refused."""
+        self._down.discard(host)
+
+    def is_down(self, host: str) -> bool:
+        return host in self._down
 
     def bind(self, server: "MemoryServer", address: Address) -> None:
         """Raise OSError if the address is taken."""
-        for taken in {(address.host, address.port), *((host, address.port) for host in ANY)}:
+        for taken in {address, *(Address(host, address.port) for host in ANY)}:
             if taken in self._listening:
                 raise OSError(98, f"Address already in use: {address.host}:{address.port}")
         self._listening[address] = server
@@ -81,7 +123,7 @@ class MemoryNetwork:
 
     def server_at(self, host: str, port: int) -> "MemoryServer | None":
         for candidate in (host, *ANY):
-            server = self._listening.get((candidate, port))
+            server = self._listening.get(Address(candidate, port))
             if server is not None:
                 return server
         return None
@@ -90,12 +132,16 @@ class MemoryNetwork:
         self._next_port += 1
         return self._next_port
 
-    def delay_s(self) -> float:
-        return self.random.random() * self.max_delay_ms / 1000
+    def next_link_number(self) -> int:
+        self._opened += 1
+        return self._opened - 1
 
-    def _between(self, one: str, other: str) -> list["Link"]:
+    def delay_s(self, hosts: frozenset[str] = frozenset()) -> float:
+        return self.random.random() * self._slow.get(hosts, self.max_delay_ms) / 1000
+
+    def between(self, one: str, other: str) -> list["Link"]:
         hosts = frozenset((one, other))
-        return [link for link in self.links if link.hosts == hosts]
+        return [link for link in self.links if link.hosts == hosts and not link.is_over]
 
 
 class MemoryServer:
@@ -108,6 +154,7 @@ class MemoryServer:
         protocol_factory: Callable[[], asyncio.BaseProtocol],
     ) -> None:
         self.protocol_factory = protocol_factory
+        self.context = copy_context()
         self._network = network
         self._address = address
         network.bind(self, address)
@@ -142,7 +189,7 @@ class MemoryHost:
         if network.is_cut(self._host, host):
             await asyncio.sleep(CONNECT_TIMEOUT_S)
             raise TimeoutError(110, f"Connection timed out: {host}:{port}")
-        await asyncio.sleep(network.delay_s())
+        await asyncio.sleep(network.delay_s(frozenset((self._host, host))))
         server = network.server_at(host, port)
         if server is None:
             raise ConnectionRefusedError(111, f"Connection refused: {host}:{port}")
@@ -150,7 +197,8 @@ class MemoryHost:
         link = Link(
             network,
             (Address(self._host, network.free_port()), Address(host, port)),
-            (protocol, server.protocol_factory()),
+            (protocol, server.context.copy().run(server.protocol_factory)),
+            (copy_context(), server.context),
         )
         connected = asyncio.get_running_loop().create_future()
         link.open(connected)
@@ -166,30 +214,43 @@ class Link:
         network: MemoryNetwork,
         addresses: tuple[Address, Address],
         protocols: tuple[asyncio.BaseProtocol, asyncio.BaseProtocol],
+        contexts: tuple[Context, Context],
     ) -> None:
-        self.number = len(network.links)
+        self.number = network.next_link_number()
         self.network = network
         self.loop = asyncio.get_running_loop()
         self.hosts = frozenset(address.host for address in addresses)
-        self.is_cut = False
-        self.client = End(self, ">", addresses[0], addresses[1], protocols[0])
-        self.server = End(self, "<", addresses[1], addresses[0], protocols[1])
+        self.client = End(self, ">", addresses[0], addresses[1], protocols[0], contexts[0])
+        self.server = End(self, "<", addresses[1], addresses[0], protocols[1], contexts[1])
         self.client.peer = self.server
         self.server.peer = self.client
         network.links.append(self)
 
     def open(self, connected: "asyncio.Future[None]") -> None:
         self.record("open", f"{self.client.address.port} {self.server.address.port}")
-        self.loop.call_soon(self.server.made)
-        self.loop.call_soon(self.client.made)
-        self.loop.call_soon(_resolve, connected)
+        for step in (self.server.made, self.client.made):
+            self.loop.call_soon(step, context=self.network.context)
+        self.loop.call_soon(_resolve, connected, context=self.network.context)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether both ends are gone."""
+        return self.client.is_lost and self.server.is_lost
+
+    def end_at(self, host: str) -> "End":
+        return self.client if self.client.address.host == host else self.server
 
     def cut(self) -> None:
         """Nothing arrives any more, in either direction; nobody is told."""
-        self.is_cut = True
+        self.client.is_cut = self.server.is_cut = True
+
+    def cut_one_way(self, sender: "End") -> None:
+        """Nothing that `sender` sends arrives any more; what the other sends does."""
+        sender.is_cut = True
 
     def heal(self) -> None:
-        self.is_cut = False
+        for end in (self.client, self.server):
+            end.is_cut = False
         for end in (self.client, self.server):
             end.catch_up()
 
@@ -200,7 +261,7 @@ class Link:
 
     def leave_half_open(self, gone: "End") -> None:
         """`gone` is told that the connection was reset; the other end never hears of it."""
-        self.is_cut = True
+        self.cut()
         gone.lose(ConnectionResetError(104, "Connection reset by peer"))
 
     def record(self, what: str, detail: str = "") -> None:
@@ -226,9 +287,13 @@ class End(asyncio.Transport):
         address: Address,
         peer_address: Address,
         protocol: asyncio.BaseProtocol,
+        context: Context,
     ) -> None:
         super().__init__({"sockname": tuple(address), "peername": tuple(peer_address)})
         self.address = address
+        self.is_cut = False
+        """What this end sends does not arrive."""
+        self._context = context
         self._link = link
         self._loop = link.loop
         self._direction = direction
@@ -335,11 +400,30 @@ class End(asyncio.Transport):
         self._unsent.clear()
         self._arrived.clear()
         self._link.record(f"{self._direction} lost", type(error).__name__ if error else "")
-        self._loop.call_soon(self._call, self._protocol.connection_lost, error)
+        self._loop.call_soon(
+            self._call, self._protocol.connection_lost, error, context=self._link.network.context
+        )
+
+    @property
+    def is_lost(self) -> bool:
+        return self._lost
+
+    def die(self, *, silently: bool) -> None:
+        """The process of this end is no more: nobody is told here; the peer is, unless silently."""
+        if self._lost:
+            return
+        unread = self._left_unread or any(isinstance(piece, bytes) for piece in self._arrived)
+        self._lost = self._closing = True
+        self._unsent.clear()
+        self._arrived.clear()
+        self._link.record(f"{self._direction} dead")
+        if not silently and not self._eof_sent:
+            self._eof_sent = True
+            self._send(_RESET if unread else None)
 
     def catch_up(self) -> None:
         """After a cut: what should have arrived meanwhile arrives now."""
-        while self._due and not self._link.is_cut:
+        while self._due and not self.is_cut:
             self._due -= 1
             self._arrive()
 
@@ -363,18 +447,19 @@ class End(asyncio.Transport):
 
     def _send(self, piece: Piece) -> None:
         self._travelling.append(piece)
-        when = max(self._last_arrival, self._loop.time() + self._link.network.delay_s())
+        network = self._link.network
+        when = max(self._last_arrival, self._loop.time() + network.delay_s(self._link.hosts))
         self._last_arrival = when
-        self._loop.call_at(when, self._reach)
+        self._loop.call_at(when, self._reach, context=network.context)
 
     def _send_reset(self) -> None:
         """Overtakes what is on its way, as a reset does."""
-        if not self._link.is_cut:
+        if not self.is_cut and not self._link.network.is_down(self.address.host):
             self.peer.lose(ConnectionResetError(104, "Connection reset by peer"))
 
     def _reach(self) -> None:
         """A piece is due. Timers of one instant fire in any order; pieces are taken in order."""
-        if self._link.is_cut:
+        if self.is_cut:
             self._due += 1
         else:
             self._arrive()
@@ -394,7 +479,7 @@ class End(asyncio.Transport):
     def _deliver_soon(self) -> None:
         if not self._delivering:
             self._delivering = True
-            self._loop.call_soon(self._deliver)
+            self._loop.call_soon(self._deliver, context=self._link.network.context)
 
     def _deliver(self) -> None:
         """Give the protocol one read of what has arrived; then, in another turn, the next."""
@@ -410,6 +495,11 @@ class End(asyncio.Transport):
         if isinstance(piece, int):
             self.lose(ConnectionResetError(104, "Connection reset by peer"))
             return
+        network = self._link.network
+        while network.coalesce and self._arrived and isinstance(self._arrived[0], bytes):
+            if network.random.random() >= network.coalesce:
+                break
+            piece += self._arrived.popleft()  # type: ignore[operator]
         count = self._call(self._receive, piece)
         if self._closing:
             self._left_unread |= bool(self._arrived)
@@ -443,7 +533,7 @@ class End(asyncio.Transport):
     def _call(self, callback: Callable[..., Any], *arguments: Any) -> Any:
         """Call the protocol; an exception ends the connection, as asyncio has it."""
         try:
-            return callback(*arguments)
+            return self._context.copy().run(callback, *arguments)
         except Exception as error:
             self._loop.call_exception_handler(
                 {

@@ -320,3 +320,97 @@ def test_the_same_seed_gives_the_same_trace_and_others_do_not() -> None:
     assert trace(1) == trace(1)
     assert trace(1) != trace(2)
     assert trace(1)[0] == f"{trace(1)[0].split()[0]} link 0 open 40001 9092"
+
+
+def test_what_a_dead_host_had_sent_arrives_and_then_the_end() -> None:
+    async def main() -> None:
+        network = MemoryNetwork(1, max_delay_ms=50)
+        client, server = await pair(network)
+        assert isinstance(server, Recorder)
+        server.transport.write(b"sent before")
+        network.die("10.0.0.1", silently=False)
+        server.transport.write(b"sent by the dead")
+        assert await client.lost is None
+        assert client.received == b"sent before"
+        assert "lost" not in server.events
+
+    run(main())
+
+
+def test_a_host_whose_machine_died_says_nothing_until_it_boots() -> None:
+    async def main() -> None:
+        network = MemoryNetwork(1)
+        client, _ = await pair(network)
+        network.die("10.0.0.1", silently=True)
+        client.transport.write(b"anybody there?")
+        await asyncio.sleep(3_600)
+        assert not client.lost.done()
+        network.boot("10.0.0.1")
+        client.transport.write(b"anybody there?")
+        assert isinstance(await client.lost, ConnectionResetError)
+
+    run(main())
+
+
+def test_a_link_cut_one_way_carries_the_other_way() -> None:
+    async def main() -> None:
+        network = MemoryNetwork(1)
+        client, server = await pair(network)
+        assert isinstance(server, Recorder)
+        network.cut_one_way("10.0.0.2", "10.0.0.1")
+        client.transport.write(b"question")
+        server.transport.write(b"news")
+        await asyncio.sleep(10)
+        assert (bytes(server.received), bytes(client.received)) == (b"", b"news")
+        network.heal("10.0.0.2", "10.0.0.1")
+        await asyncio.sleep(10)
+        assert server.received == b"question"
+
+    run(main())
+
+
+def test_a_slow_link_takes_its_time_and_the_others_do_not() -> None:
+    async def main() -> None:
+        network = MemoryNetwork(1, max_delay_ms=1)
+        loop = asyncio.get_running_loop()
+        network.slow("10.0.0.2", "10.0.0.1", 10_000)
+        client, server = await pair(network)
+        network.slow("10.0.0.2", "10.0.0.1", None)
+        assert loop.time() > 0.1
+        began = loop.time()
+        client.transport.write(b"x")
+        await asyncio.sleep(0.01)
+        assert isinstance(server, Recorder)
+        assert server.received == b"x"
+        assert loop.time() - began < 0.1
+
+    run(main())
+
+
+def test_pieces_that_have_arrived_are_read_together_if_asked_for() -> None:
+    def reads(coalesce: float) -> int:
+        async def main() -> int:
+            network = MemoryNetwork(1, max_piece=10, coalesce=coalesce)
+            client, server = await pair(network)
+            assert isinstance(server, Recorder)
+            count = 0
+            real = server.data_received
+
+            def data_received(data: bytes) -> None:
+                nonlocal count
+                count += 1
+                real(data)
+
+            server.data_received = data_received  # type: ignore[method-assign]
+            server.transport.pause_reading()
+            client.transport.write(bytes(range(200)))
+            await asyncio.sleep(1)
+            server.transport.resume_reading()
+            await asyncio.sleep(1)
+            assert server.received == bytes(range(200))
+            return count
+
+        return run(main())
+
+    assert reads(0.0) >= 20
+    assert reads(1.0) == 1
