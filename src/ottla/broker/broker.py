@@ -162,6 +162,10 @@ class Broker:
         self.follower.start()
         self._schedule_upkeep()
         await create_missing(self.views, self._topics)
+        # Where only flushed records count, nobody may see fewer of them than before a crash.
+        flushed = asyncio.Event()
+        self.flusher.when_idle(flushed.set)
+        await flushed.wait()
         await self._listen()
 
     # Assembly
@@ -309,8 +313,19 @@ class Broker:
             return None
         name = TopicPartition(topic.name, number)
         found = self.logs.get(name)
-        if found is not None and found.topic_id in (topic.topic_id, ZERO_UUID):
+        if found is not None and found.topic_id == topic.topic_id:
             return found if found.directory.is_online else None
+        if found is not None and found.topic_id == ZERO_UUID:
+            if not found.directory.is_online:
+                return None
+            try:
+                self.logs.identify_log(found, topic.topic_id)
+            except ApiError as error:
+                log.warning("%s", error)  # the next start knows no more than this one
+            except StorageError as error:
+                log.error("%s is not served: %s", name, error)
+                return None
+            return found
         try:
             if found is not None:
                 self.logs.delete(name, self.system.clock.now_ms())

@@ -24,6 +24,14 @@ class Flusher:
         self._failed = failed
         self._running: dict[Partition, None] = {}
         self._again: dict[Partition, None] = {}
+        self._idle: list[Callable[[], object]] = []
+
+    def when_idle(self, callback: Callable[[], object]) -> None:
+        """Call back once no flush runs or waits to; perhaps at once."""
+        if self._running:
+            self._idle.append(callback)
+        else:
+            callback()
 
     def request(self, partition: Partition) -> None:
         """Flush everything appended up to now, soon."""
@@ -44,6 +52,13 @@ class Flusher:
 
     def _done(self, partition: Partition, job: FlushJob, later: Later[None]) -> None:
         del self._running[partition]
+        self._settle(partition, job, later)
+        if not self._running:
+            callbacks, self._idle = self._idle, []
+            for callback in callbacks:
+                callback()
+
+    def _settle(self, partition: Partition, job: FlushJob, later: Later[None]) -> None:
         again = partition in self._again
         self._again.pop(partition, None)
         try:

@@ -15,7 +15,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from ottla.model.errors import ApiError, ErrorCode, StorageError
-from ottla.model.ids import Offset, ProducerId, TopicPartition, Uuid, uuid_from_text
+from ottla.model.ids import ZERO_UUID, Offset, ProducerId, TopicPartition, Uuid, uuid_from_text
 from ottla.model.randomness import Randomness
 from ottla.storage import checkpoints, clean_stop, names, recovery
 from ottla.storage.checkpoints import CheckpointError
@@ -255,7 +255,8 @@ class Logs:
         high_watermarks = self._read_offsets(directory, checkpoints.HIGH_WATERMARK)
         boot_id = disk.boot_id()
         # From here on, an end without a new marker is an unclean one.
-        disk.write(f"{root}/{BOOT_ID}", boot_id.encode(), sync=False)
+        if stop is not recovery.Stop.MACHINE:
+            disk.write(f"{root}/{BOOT_ID}", boot_id.encode(), sync=False)
         for name in (checkpoints.CLEAN_SHUTDOWN, clean_stop.FILE):
             if disk.exists(f"{root}/{name}"):
                 disk.remove(f"{root}/{name}")
@@ -271,6 +272,8 @@ class Logs:
             if known is None and not disk.is_directory(f"{root}/{name}"):
                 continue
             topic_id = known.topic_id if known else self._topic_id(f"{root}/{name}")
+            if topic_id == ZERO_UUID:
+                topic_id = None  # its file was lost before its broker stopped
             verdict = decide(partition, topic_id)
             if not isinstance(verdict, LogConfig):
                 self._set_aside(directory, partition, verdict, now_ms)
@@ -316,6 +319,9 @@ class Logs:
             self._logs[partition] = log
             self._counts[directory] += 1
             self._high_watermarks[partition] = log.high_watermark
+        if stop is recovery.Stop.MACHINE:
+            # Not before: a recovery that is cut short leaves as much to be doubted.
+            disk.write(f"{root}/{BOOT_ID}", boot_id.encode(), sync=False)
 
     def _note_producers(self, log: Log) -> None:
         highest = max(log.producers.producers, default=-1)
@@ -447,6 +453,21 @@ class Logs:
             checkpoints.partition_metadata_text(log.topic_id),
         )
         self._unmade.pop(log, None)
+
+    def identify_log(self, log: Log, topic_id: Uuid) -> None:
+        """Say anew of which topic a log is, whose own file does not say it any more.
+
+        Raises:
+            ApiError: KAFKA_STORAGE_ERROR, no room.
+            StorageError: the disk failed, the directory is offline.
+        """
+        path = f"{log.path}/{names.PARTITION_METADATA}"
+        try:
+            text = checkpoints.partition_metadata_text(topic_id)
+            self.disk.write(path, text, sync=True)
+        except OSError as error:
+            log.directory.refuse(error, f"writing {path}")
+        log.topic_id = topic_id
 
     def make_directories(self, limit: int) -> bool:
         """Make the directories of the next `limit` new logs; return whether more are left."""

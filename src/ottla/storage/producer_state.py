@@ -336,6 +336,31 @@ class ProducerStates:
                 self._open[entry.producer_id] = entry.transaction_first_offset
             self.producers[entry.producer_id] = producer
 
+    def remember(self, headers: Iterable[BatchHeader]) -> None:
+        """Add earlier batches, in their order, to what a snapshot said of each producer's last."""
+        earlier: dict[ProducerId, list[ProducedEarlier]] = {}
+        for header in headers:
+            producer = self.producers.get(header.producer_id)
+            if (
+                producer is not None
+                and producer.batches
+                and producer.producer_epoch == header.producer_epoch
+                and header.last_offset < producer.batches[0].base_offset
+                and not header.attributes & CONTROL_FLAG
+            ):
+                last_sequence = header.base_sequence + header.last_offset_delta & SEQUENCE_MASK
+                earlier.setdefault(header.producer_id, []).append(
+                    ProducedEarlier(
+                        last_sequence,
+                        header.last_offset,
+                        header.last_offset_delta,
+                        header.max_timestamp,
+                    )
+                )
+        for producer_id, batches in earlier.items():
+            producer = self.producers[producer_id]
+            producer.batches = [*batches, *producer.batches][-REMEMBERED_BATCHES:]
+
     def clear(self, end_offset: Offset) -> None:
         self.producers.clear()
         self._open.clear()

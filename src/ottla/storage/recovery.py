@@ -51,6 +51,12 @@ logger = logging.getLogger(__name__)
 
 CHUNK_BYTES = 1024 * 1024
 
+REMEMBER_ENTRIES = 64
+"""So many index entries, each of some batches, are walked for what a snapshot leaves out."""
+
+REMEMBER_SEGMENTS = 8
+"""In at most so many segments."""
+
 
 class Stop(Enum):
     """How the broker stopped last time."""
@@ -462,6 +468,7 @@ def load_producers(
         file = f"{path}/{names.offset_file(offset, names.SNAPSHOT)}"
         try:
             producers.load(decode_snapshot(disk.read(file)), offset)
+            _remember(producers, segments, offset)
             break
         except CheckpointError as error:
             logger.warning("%s is removed: %s", file, error)
@@ -478,6 +485,35 @@ def load_producers(
             _replay(producers, segment, start, rebuild)
         snapshots.sort()
     producers.end_offset = log_end_offset
+
+
+def _remember(producers: ProducerStates, segments: Segments, end_offset: Offset) -> None:
+    """Complete what a snapshot as of `end_offset` says, from the batches before it.
+
+    Kafka's snapshots name a producer's last batch; one with several requests in
+    flight when the broker stopped sends earlier ones again, and they are duplicates too.
+    """
+    if not len(producers):
+        return
+    found: list[BatchHeader] = []
+    entries = REMEMBER_ENTRIES
+    index = segments.index_of(end_offset - 1)
+    for segment in [segments[at] for at in range(index, max(-1, index - REMEMBER_SEGMENTS), -1)]:
+        if segment.size == 0 or segment.base_offset >= end_offset:
+            continue
+        rows = [position for offset, position in segment.offset_index.rows() if offset < end_offset]
+        position = rows[-entries] if len(rows) >= entries else 0
+        here = []
+        with _damage(segment):
+            for header in scan.headers(segment.handle.get().pread, position, segment.size):
+                if header.base_offset >= end_offset:
+                    break
+                here.append(header)
+        found[:0] = here
+        entries -= len(rows) + 1
+        if entries <= 0:
+            break
+    producers.remember(found)
 
 
 def _replay(producers: ProducerStates, segment: Segment, start: Offset, rebuild: bool) -> None:

@@ -106,3 +106,17 @@ def test_a_truncation_during_a_sync_commits_nothing_of_what_is_gone() -> None:
     world.partition.log.truncate_to(1, 0)
     world.workers.jobs[0].run()
     assert world.partition.log.flushed_end_offset <= 1
+
+
+def test_who_waits_for_idleness_is_told_behind_the_last_sync() -> None:
+    world = World()
+    told: list[str] = []
+    world.flusher.when_idle(lambda: told.append("at once"))
+    assert told == ["at once"]
+    append(world.partition)
+    append(world.partition)
+    world.flusher.when_idle(lambda: told.append("at last"))
+    world.workers.jobs[0].run()
+    assert told == ["at once"], "the second record's sync has begun"
+    world.workers.jobs[1].run()
+    assert told == ["at once", "at last"]

@@ -14,6 +14,7 @@ from tests.unit.storage.parts import (
     values,
 )
 
+from ottla.model.errors import ApiError
 from ottla.record.batch import read_header
 from ottla.record.control import build_end_txn_marker
 from ottla.storage.log import Log
@@ -208,6 +209,50 @@ def test_a_log_that_ends_below_its_start_begins_there() -> None:
     log = only(start(disk))
     assert (log.log_start_offset, log.log_end_offset) == (500, 500)
     assert append(log, batch(1)).base_offset == 500
+
+
+@pytest.mark.parametrize("how", ["clean", "process", "machine"])
+def test_the_last_five_batches_of_a_producer_are_remembered_by_the_next_broker(how: str) -> None:
+    disk = MemoryDisk()
+    logs = start(disk)
+    log = logs.create(PARTITION, b"t" * 16, CONFIG, 0)
+
+    def send(log: Log, sequence: int) -> int:
+        append(log, batch(1, value=b"between"))
+        return append(
+            log, batch(2, producer_id=9, producer_epoch=0, base_sequence=sequence)
+        ).base_offset
+
+    bases = [send(log, 2 * number) for number in range(30)]
+    assert len(names_of(disk, ".log")) > 3
+    if how == "clean":
+        logs.close()
+    disk.process_death()
+    disk.boot += "+" if how == "machine" else ""
+    log = only(start(disk))
+    assert [send(log, 2 * number) for number in range(25, 30)] == bases[25:]
+    with pytest.raises(ApiError):
+        send(log, 2 * 24)
+
+
+def test_a_recovery_that_was_cut_short_leaves_as_much_to_be_doubted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    disk, held = crashed()
+    disk.files[names_of(disk, ".log")[1]].data[70] ^= 1
+    disk.boot += "+"
+
+    def fault(operation: str, path: str, size: int) -> None:
+        if operation == "pread":
+            raise OSError(5, "Input/output error", path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(disk, "fault", fault)
+        assert start(disk).get(PARTITION) is None
+    disk.process_death()
+    log = only(start(disk))
+    assert 0 < log.log_end_offset < len(held)
+    assert values(log) == held[: log.log_end_offset]
 
 
 def test_leftovers_of_deletion_are_removed() -> None:
