@@ -5,7 +5,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,17 +23,15 @@ SETTINGS = {"group.initial.rebalance.delay.ms": "0"}
 ATTEMPTS = 3
 
 
-def contestants(
-    folder: Path, only: str | None, settings: Mapping[str, str] = SETTINGS
-) -> dict[str, Contestant]:
+def contestants(folder: Path, only: str | None) -> dict[str, Contestant]:
     """The two, not started, each with a folder of its own."""
     both: dict[str, Contestant] = {}
     if only != "ottla":
-        both["kafka"] = RealKafka(home=folder / "kafka", extra=dict(settings))
+        both["kafka"] = RealKafka(home=folder / "kafka", extra=SETTINGS)
     if only != "kafka":
         (folder / "ottla").mkdir(parents=True)
         data = folder / "ottla" / "data"
-        both["ottla"] = Ottla(data, port=free_port(), settings=dict(settings))
+        both["ottla"] = Ottla(data, port=free_port(), settings=SETTINGS)
     return both
 
 
@@ -112,7 +110,7 @@ def alone(name: str, lone: Lone, rounds: int, only: str | None, report: Report) 
             if only not in (None, which):
                 continue
             with scratch() as folder:
-                subject = contestants(folder, which, {**SETTINGS, **lone.settings})[which]
+                subject = contestants(folder, which)[which]
                 try:
                     if lone.running:
                         subject.start()
