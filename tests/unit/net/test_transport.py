@@ -12,7 +12,7 @@ from ottla.model.errors import StorageError
 from ottla.model.parts import Part
 from ottla.model.workers import Workers
 from ottla.net.connection import AnswerBudget, Connection, Outcome
-from ottla.net.transport import CHUNK, HIGH_WATER, JOIN_LIMIT, ClientTransport
+from ottla.net.transport import CHUNK, HIGH_WATER, JOIN_LIMIT, TURN_BYTES, ClientTransport
 
 
 class StillClock:
@@ -266,5 +266,22 @@ def test_what_was_answered_leaves_before_the_connection_is_closed() -> None:
             transport.drain(CHUNK)
             await asyncio.sleep(0)
         assert transport.closed
+
+    asyncio.run(run())
+
+
+def test_a_large_answer_leaves_in_turns_with_others() -> None:
+    async def run() -> None:
+        stored = Stored(bytes(5 * TURN_BYTES), CHUNK)
+        protocol, transport = connected_to([stored])
+        transport.room = 10 * TURN_BYTES
+        ask(protocol, 1)
+        turns = 0
+        while len(transport.taken) < 5 * TURN_BYTES:
+            assert len(transport.taken) <= (turns + 1) * (TURN_BYTES + CHUNK)
+            await asyncio.sleep(0)
+            turns += 1
+        assert turns >= 3
+        assert not protocol.connection.output_paused
 
     asyncio.run(run())
