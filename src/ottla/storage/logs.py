@@ -253,6 +253,7 @@ class Logs:
         starts = self._read_offsets(directory, checkpoints.LOG_START)
         points = self._read_offsets(directory, checkpoints.RECOVERY_POINT)
         high_watermarks = self._read_offsets(directory, checkpoints.HIGH_WATERMARK)
+        compacted = self._read_offsets(directory, checkpoints.CLEANER)
         boot_id = disk.boot_id()
         # From here on, an end without a new marker is an unclean one.
         if stop is not recovery.Stop.MACHINE:
@@ -303,6 +304,7 @@ class Logs:
                     recovery_point=max(points.get(partition, 0), start),
                     config=verdict,
                     now_ms=now_ms,
+                    compacted_below=compacted.get(partition, 0),
                 )
                 if stop is recovery.Stop.CLEAN:
                     log.flushed_end_offset = loaded.log_end_offset

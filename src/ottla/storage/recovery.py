@@ -40,7 +40,7 @@ from ottla.storage.checkpoints import CheckpointError
 from ottla.storage.disk import Buffer, Disk
 from ottla.storage.handles import Handles
 from ottla.storage.leader_epochs import LeaderEpochs
-from ottla.storage.log_config import INT32_MAX, LogConfig
+from ottla.storage.log_config import INT32_MAX, INT64_MAX, LogConfig
 from ottla.storage.producer_snapshot import decode_snapshot, encode_snapshot
 from ottla.storage.producer_state import ProducerStates
 from ottla.storage.segment import Segment
@@ -143,14 +143,17 @@ def recover(
     recovery_point: Offset,
     config: LogConfig,
     now_ms: int,
+    compacted_below: Offset = 0,
 ) -> Loaded:
     """Open a log of which only `log_start_offset` and `recovery_point` are known.
+
+    A log that is compacted, or was below `compacted_below`, may have holes there.
 
     Raises:
         OSError: something cannot be read or repaired.
     """
     interval = config.index_interval_bytes
-    may_have_holes = "compact" in config.cleanup_policy
+    holes_below = INT64_MAX if "compact" in config.cleanup_policy else compacted_below
     files = _list(disk, path)
     segments = _segments(disk, handles, path, files.bases)
     cut: Offset | None = None
@@ -171,20 +174,22 @@ def recover(
         why: str | None = None
         verified = not sound or (stop is Stop.MACHINE and index >= doubted)
         if verified:
-            end, why = verify(segment, 0, interval)
+            end, why = verify(segment, 0, interval, holes_below=holes_below)
             if not active or disk.exists(segment.offset_index.path):
                 segment.finish()
         elif active and stop is Stop.PROCESS:
-            end, why = verify(segment, segment.offset_index.last()[1], interval)
+            end, why = verify(
+                segment, segment.offset_index.last()[1], interval, holes_below=holes_below
+            )
         elif active:
             try:
                 segment.recent_floor = end = segment.next_offset()
             except scan.NotABatch:
-                end, why = verify(segment, 0, interval)
+                end, why = verify(segment, 0, interval, holes_below=holes_below)
         if why is None and bound is not None and verified:
             if end > bound:
                 why = f"it goes on to {end}, past the next segment's {bound}"
-            elif end < bound and not may_have_holes:
+            elif end < bound and bound > holes_below:
                 why = f"the next segment begins at {bound}"
         if why is not None:
             cut = end
@@ -308,11 +313,18 @@ def _remove(disk: Disk, segment: Segment) -> None:
 # Verifying.
 
 
-def verify(segment: Segment, position: int, index_interval_bytes: int) -> tuple[Offset, str | None]:
+def verify(
+    segment: Segment,
+    position: int,
+    index_interval_bytes: int,
+    *,
+    holes_below: Offset = INT64_MAX,
+) -> tuple[Offset, str | None]:
     """Check the batches from `position` on, index them, and cut at the first bad one.
 
     Position 0 makes the indexes anew; elsewhere they are continued, and
-    `position` is that of the last indexed batch.
+    `position` is that of the last indexed batch. Offsets follow each other
+    without holes from `holes_below` on.
 
     Returns:
         The segment's end offset, and why it was cut, None if it was not.
@@ -337,6 +349,9 @@ def verify(segment: Segment, position: int, index_interval_bytes: int) -> tuple[
             why = reason
             break
         if header.base_offset < end or header.last_offset - segment.base_offset > INT32_MAX:
+            why = f"a batch at offset {header.base_offset} where {end} is next"
+            break
+        if header.base_offset > max(end, holes_below) and not (first and position):
             why = f"a batch at offset {header.base_offset} where {end} is next"
             break
         if first:
@@ -482,7 +497,7 @@ def load_producers(
                 file = f"{path}/{names.offset_file(at, names.SNAPSHOT)}"
                 disk.write(file, encode_snapshot(producers.entries()), sync=False)
                 snapshots.append(at)
-            _replay(producers, segment, start, rebuild)
+            replay(producers, segment, start, rebuild=rebuild)
         snapshots.sort()
     producers.end_offset = log_end_offset
 
@@ -516,7 +531,8 @@ def _remember(producers: ProducerStates, segments: Segments, end_offset: Offset)
     producers.remember(found)
 
 
-def _replay(producers: ProducerStates, segment: Segment, start: Offset, rebuild: bool) -> None:
+def replay(producers: ProducerStates, segment: Segment, start: Offset, *, rebuild: bool) -> None:
+    """Take a segment's batches from `start` on into account; `rebuild` as for `load_producers`."""
     if segment.size == 0:
         return
     read = segment.handle.get().pread

@@ -27,3 +27,13 @@ def test_a_torn_one_does_not_count() -> None:
     for size in range(len(whole)):
         with pytest.raises(CheckpointError):
             parse_clean_stop(whole[:size], 77)
+
+
+def test_one_with_a_flipped_bit_does_not_count() -> None:
+    """What it says is believed without a look at the logs."""
+    whole = clean_stop_text(77, 1234, LOGS)
+    for bit in range(len(whole) * 8):
+        flipped = bytearray(whole)
+        flipped[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(CheckpointError):
+            parse_clean_stop(bytes(flipped), 77)
