@@ -1,4 +1,4 @@
-"""`ottla log`: look inside log files, of a broker that runs or one that is gone."""
+"""`ottla log`: look inside log files, of a broker that runs or one that is gone; check and mend them."""
 
 import json
 import os
@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from ottla.cli import log_verify
 from ottla.cli.connect import guarded
 from ottla.cli.output import echo_bytes, echo_lines, table
 from ottla.cli.record_json import record_json
@@ -22,7 +23,7 @@ MAX_WARNINGS = 20
 
 @click.group()
 def log() -> None:
-    """Look inside log files."""
+    """Look inside log files, check and repair them."""
 
 
 @log.command(
@@ -155,3 +156,7 @@ def _show_records(path: str) -> int:
             echo_bytes(record_json(partition, record).encode() + b"\n")
         problems = _warn(file, row, problems)
     return problems
+
+
+log.add_command(log_verify.verify)
+log.add_command(log_verify.repair)

@@ -18,7 +18,7 @@ COMMANDS = {
     "produce": ("ottla.cli.produce", "produce", "Write records to a topic."),
     "consume": ("ottla.cli.consume", "consume", "Read records from topics."),
     "group": ("ottla.cli.groups", "group", "List, describe, reset and delete consumer groups."),
-    "log": ("ottla.cli.log", "log", "Look inside log files."),
+    "log": ("ottla.cli.log", "log", "Look inside log files, check and repair them."),
 }
 
 EPILOG = """\b

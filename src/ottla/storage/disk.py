@@ -42,6 +42,11 @@ def is_passing(error: OSError) -> bool:
     return error.errno in FULL or error.errno in SHORT
 
 
+def is_read_only(error: OSError) -> bool:
+    """Say whether nothing may be written there, by us at least."""
+    return error.errno in (errno.EROFS, errno.EACCES, errno.EPERM)
+
+
 class Space(NamedTuple):
     """Bytes of the file system that holds a path."""
 
