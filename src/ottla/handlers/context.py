@@ -37,7 +37,7 @@ _FLEXIBLE_HEAD = bytes(9)
 
 
 class Control(Protocol):
-    """Metadata changes, decided one at a time."""
+    """Metadata changes, decided one after the other."""
 
     async def change(self, decide: Callable[[Image], tuple[Writes, Any]], /) -> Any:
         """Decide on the newest image, write, and return the decision's answer once followed.

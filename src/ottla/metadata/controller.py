@@ -1,6 +1,6 @@
 """The controller decides: (image, request, now) -> keys to write + what to answer.
 
-Pure functions over an image. `broker/control.py` runs them one at a time, writes
+Pure functions over an image. `broker/control.py` runs them one after the other, writes
 the keys in one transaction and waits until the new image is followed.
 Messages are Kafka's in meaning; the codes are Kafka's exactly
 (`ReplicationControlManager`, `ControllerApis`).

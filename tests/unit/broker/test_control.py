@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 from tests.unit.broker.parts import Metadata
 
+from ottla.broker.control import MAX_KEYS
 from ottla.metadata import changes
 from ottla.metadata.controller import Writes
-from ottla.metadata.image import Image
+from ottla.metadata.image import ConfigResource, Image
 from ottla.model.errors import ApiError, ErrorCode
+from ottla.model.isolation import ResourceType
 
 
 def counted(image: Image) -> tuple[Writes, int]:
@@ -111,5 +113,106 @@ def test_a_change_that_nobody_follows_fails_instead_of_waiting_for_ever() -> Non
         codes = [outcome.code for outcome in outcomes if isinstance(outcome, ApiError)]
         assert codes == [ErrorCode.UNKNOWN_SERVER_ERROR] * 2
         assert len(metadata.failures) == 1
+
+    run(scenario)
+
+
+def test_changes_asked_for_at_once_are_written_together() -> None:
+    async def scenario(metadata: Metadata) -> None:
+        await asyncio.gather(*(metadata.control.change(counted) for _ in range(50)))
+        assert metadata.store.transactions == 2, "the first, and those that came meanwhile"
+
+    run(scenario)
+
+
+def set_group(number: int) -> Callable[[Image], tuple[Writes, int]]:
+    resource = ConfigResource(ResourceType.GROUP, f"g{number}")
+    return lambda image: (Writes((changes.config_key(resource, {}),)), len(image.configs))
+
+
+def test_not_more_than_so_many_keys_are_written_together() -> None:
+    async def scenario(metadata: Metadata) -> None:
+        asked = [metadata.control.change(set_group(each)) for each in range(3 * MAX_KEYS)]
+        assert await asyncio.gather(*asked) == list(range(3 * MAX_KEYS))
+        assert metadata.store.transactions == 4
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("fails", ["before", "after"])
+def test_who_was_decided_on_what_failed_fails_along(fails: str) -> None:
+    def unless_taken(image: Image) -> tuple[Writes, int]:
+        if image.next_producer_id == 2:
+            raise ApiError(ErrorCode.TOPIC_ALREADY_EXISTS)
+        return counted(image)
+
+    async def scenario(metadata: Metadata) -> None:
+        control = metadata.control
+        first = asyncio.ensure_future(control.change(counted))
+        await asyncio.sleep(0)  # it is written alone, and well
+        asked = [control.change(each) for each in (counted, unless_taken, lambda _: (Writes(), 1))]
+        metadata.store.fails = fails
+        outcomes = await asyncio.gather(first, *asked, return_exceptions=True)
+        assert outcomes[0] == 1
+        codes = [outcome.code for outcome in outcomes[1:] if isinstance(outcome, ApiError)]
+        assert codes == [ErrorCode.UNKNOWN_SERVER_ERROR] * 3
+        metadata.store.fails = ""
+        assert await control.change(counted) == (2 if fails == "before" else 3)
+
+    run(scenario)
+
+
+def test_a_refusal_among_others_is_that_of_one_alone() -> None:
+    async def scenario(metadata: Metadata) -> None:
+        control = metadata.control
+        asked = [control.change(each) for each in (counted, counted, refuse, counted)]
+        outcomes = await asyncio.gather(*asked, return_exceptions=True)
+        assert isinstance(outcomes[2], ApiError)
+        assert outcomes[2].code is ErrorCode.POLICY_VIOLATION
+        assert [outcomes[0], outcomes[1], outcomes[3]] == [1, 2, 3]
+
+    run(scenario)
+
+
+def test_what_is_deleted_was_followed_before() -> None:
+    """Created and deleted in one transaction, it would never have been there."""
+    made = changes.config_key(ConfigResource(ResourceType.GROUP, "g"), {})
+
+    def make(image: Image) -> tuple[Writes, None]:
+        return Writes((made,)), None
+
+    def unmake(image: Image) -> tuple[Writes, int]:
+        return Writes((), (made[0],)), len(image.configs)
+
+    async def scenario(metadata: Metadata) -> None:
+        seen: list[int] = []
+        metadata.follower.add(lambda image, delta: seen.append(len(image.configs)))
+        asked = [metadata.control.change(each) for each in (counted, make, unmake, make)]
+        assert (await asyncio.gather(*asked))[2] == 1
+        assert seen == [0, 1, 0, 1]
+        assert made[0] in metadata.store.database.items
+
+    run(scenario)
+
+
+def test_a_change_whose_asker_is_gone_holds_nobody_up() -> None:
+    async def scenario(metadata: Metadata) -> None:
+        control = metadata.control
+        asked = [asyncio.ensure_future(control.change(counted)) for _ in range(3)]
+        await asyncio.sleep(0)
+        asked[1].cancel()
+        assert await asked[2] == 3
+        assert await control.change(counted) == 4
+
+    run(scenario)
+
+
+def test_a_closed_control_decides_nothing() -> None:
+    async def scenario(metadata: Metadata) -> None:
+        metadata.control.close()
+        with pytest.raises(ApiError) as refused:
+            await metadata.control.change(counted)
+        assert refused.value.code is ErrorCode.NOT_CONTROLLER
+        assert metadata.store.transactions == 0
 
     run(scenario)
