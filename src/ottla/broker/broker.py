@@ -27,6 +27,7 @@ from ottla.handlers.context import BrokerViews
 from ottla.handlers.fetch_sessions import FetchSessions
 from ottla.handlers.metadata import EncodedTopics
 from ottla.handlers.registry import supported
+from ottla.handlers.slices import SLICE_MS
 from ottla.handlers.topics import create_missing
 from ottla.metadata.changes import Delta, everything_in
 from ottla.metadata.controller import NewTopic
@@ -35,6 +36,7 @@ from ottla.metadata.store import Store
 from ottla.model.errors import ApiError, StorageError
 from ottla.model.ids import ZERO_UUID, PartitionId, TopicPartition, Uuid, uuid_text
 from ottla.model.isolation import ResourceType
+from ottla.model.steps import Steps, at_once
 from ottla.model.workers import Lane, Later
 from ottla.net.network import Address, ServerHandle
 from ottla.replica.flusher import Flusher
@@ -50,7 +52,8 @@ from ottla.storage.logs import Fate, FilesJob, Logs
 TEND_LOGS_MS = 1_000
 MAKE_AFTER_MS = 20
 MADE_PER_TURN = 40
-"""Directories made in one turn: a few milliseconds."""
+MADE_AT_ONCE = 5
+"""Directories made in one turn at most, and before each look at the clock."""
 
 RETAIN_PER_TURN = 500
 """Logs looked at in one turn: a few milliseconds."""
@@ -124,7 +127,7 @@ class Broker:
         self.logs = Logs(self._disk, config.log_dirs, system.randomness)
         self.logs.start()
         self.store = self._open_store(self.logs.metadata_directory())
-        self.follower = ImageFollower(self.store, self._metadata_failed)
+        self.follower = ImageFollower(self.store, system.transport_clock, self._metadata_failed)
         image = await self.follower.load()
         cluster_id = (
             image.cluster_id
@@ -157,7 +160,7 @@ class Broker:
         )
         image = await self.follower.load()
         self._assemble(image)
-        self._follow(image, everything_in(image))
+        at_once(self._follow(image, everything_in(image)))
         self.follower.add(self._follow)
         self.follower.start()
         self._schedule_upkeep()
@@ -249,28 +252,31 @@ class Broker:
 
     # Following the image
 
-    def _follow(self, image: Image, delta: Delta) -> None:
+    def _follow(self, image: Image, delta: Delta) -> Steps[None]:
+        """Between two steps clients may already ask about what is not led yet: nobody leads it."""
         views = self.views
         views.image = image
         if delta.resources:
-            self._follow_resources(image, delta)
-        encoded: EncodedTopics = views.extras["encoded_topics"]
-        encoded.forget(delta.topics)
-        self.replica_follower.follow(image, delta)
+            yield from self._follow_resources(image, delta)
+        yield from self.replica_follower.follow(image, delta)
         if delta.topics:
+            # Last, so that nothing of the time before is kept.
+            encoded: EncodedTopics = views.extras["encoded_topics"]
+            encoded.forget(delta.topics)
             views.fetch_sessions.dirty_topics(delta.topics)
             self.groups.follow(image, delta)
 
-    def _follow_resources(self, image: Image, delta: Delta) -> None:
+    def _follow_resources(self, image: Image, delta: Delta) -> Steps[None]:
         if any(resource.type is ResourceType.BROKER for resource in delta.resources):
             config = self._with_dynamic(image)
             self.views.config = self.connections.config = config
             self.topic_settings = TopicSettings(config)
-            for partition in self.replicas:
+            self.groups.configure(config)
+            for partition in list(self.replicas):
                 topic = image.topics.get(partition.topic)
                 if topic is not None:
                     self._configure(partition, topic)
-            self.groups.configure(config)
+                yield
 
     def _settings_or_fate(
         self, image: Image, partition: TopicPartition, topic_id: Uuid | None
@@ -349,8 +355,14 @@ class Broker:
 
     def _make_directories(self) -> None:
         self._making = False
-        if self.logs.make_directories(MADE_PER_TURN):
-            self._make_directories_soon()
+        clock = self.system.transport_clock
+        until_ms = clock.now_ms() + SLICE_MS
+        for _ in range(MADE_PER_TURN // MADE_AT_ONCE):
+            if not self.logs.make_directories(MADE_AT_ONCE):
+                return
+            if clock.now_ms() >= until_ms:
+                break
+        self._make_directories_soon()
 
     def _drop_log(self, dropped: Log) -> None:
         try:

@@ -4,13 +4,20 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import suppress
+from typing import TypeVar
 
-from ottla.metadata.changes import Delta, apply, from_snapshot
+from ottla.handlers.slices import in_slices
+from ottla.metadata.changes import Delta, apply_in_steps, from_snapshot
 from ottla.metadata.image import Image
 from ottla.metadata.store import Revision, Store
+from ottla.model.clock import Clock
 from ottla.model.errors import StorageError
+from ottla.model.steps import Steps
 
-Follow = Callable[[Image, Delta], None]
+T = TypeVar("T")
+
+Follow = Callable[[Image, Delta], Steps[None] | None]
+"""Acts on what changed: at once, or in the steps it returns."""
 
 log = logging.getLogger("ottla.metadata")
 
@@ -18,10 +25,11 @@ log = logging.getLogger("ottla.metadata")
 class ImageFollower:
     """The newest image, and who must act when it changes."""
 
-    def __init__(self, store: Store, failed: Callable[[BaseException], None]) -> None:
-        """`failed` hears why the image can no longer be followed."""
+    def __init__(self, store: Store, clock: Clock, failed: Callable[[BaseException], None]) -> None:
+        """`failed` hears why the image can no longer be followed; `clock` cuts long work."""
         self.image = Image()
         self._store = store
+        self._clock = clock
         self._failed = failed
         self._parts: list[Follow] = []
         self._waiting: list[tuple[Revision, asyncio.Future[None]]] = []
@@ -46,16 +54,21 @@ class ImageFollower:
     async def _follow(self, revision: Revision) -> None:
         try:
             async for changes in self._store.watch(revision):
-                image, delta = apply(self.image, changes)
+                image, delta = await self._run(apply_in_steps(self.image, changes))
                 self.image = image
                 for part in self._parts:
-                    part(image, delta)
+                    steps = part(image, delta)
+                    if steps is not None:
+                        await self._run(steps)
                 self._followed = image.revision
                 self._wake(image.revision)
         except Exception as error:
             log.exception("the metadata store can no longer be followed")
             self._end(f"the metadata store can no longer be followed: {error}")
             self._failed(error)
+
+    async def _run(self, steps: Steps[T]) -> T:
+        return await in_slices(self._clock, steps)
 
     def _end(self, reason: str) -> None:
         """No image comes any more: nobody must go on waiting for one."""

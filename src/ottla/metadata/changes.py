@@ -32,6 +32,7 @@ from ottla.metadata.image import (
 from ottla.metadata.store import Changes, Put, Snapshot
 from ottla.model.ids import BrokerId, PartitionId, TopicName, Uuid, uuid_from_text, uuid_text
 from ottla.model.isolation import ResourceType
+from ottla.model.steps import Steps, at_once
 
 CLUSTER = "cluster"
 CONTROLLER = "controller"
@@ -181,13 +182,20 @@ class _Draft:
 
 def apply(image: Image, changes: Changes) -> tuple[Image, Delta]:
     """Return the image after `changes`, and what is different in it."""
+    return at_once(apply_in_steps(image, changes))
+
+
+def apply_in_steps(image: Image, changes: Changes) -> Steps[tuple[Image, Delta]]:
+    """Do as `apply`, a key or a topic a step."""
     draft = _Draft(image)
     # Deletes first: one transaction may replace a topic of the same name.
     for key in changes.deletes:
         _delete(draft, key)
+        yield
     for put in changes.puts:
         _put(draft, put)
-    _build_topics(draft)
+        yield
+    yield from _build_topics(draft)
     fields = {
         "revision": changes.revision,
         "cluster_id": image.cluster_id,
@@ -264,7 +272,7 @@ def _delete(draft: _Draft, key: str) -> None:
         draft.change("brokers").pop(int(rest), None)
 
 
-def _build_topics(draft: _Draft) -> None:
+def _build_topics(draft: _Draft) -> Steps[None]:
     """Make the topics anew whose keys changed."""
     image = draft.image
     names: dict[Uuid, TopicName] = {}
@@ -291,6 +299,7 @@ def _build_topics(draft: _Draft) -> None:
         )
         draft.change("topic_names")[topic_id] = name
         draft.topics.add(name)
+        yield
 
 
 def _resource(rest: str) -> ConfigResource:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from ottla.metadata.changes import Delta
 from ottla.metadata.image import Image, TopicImage
 from ottla.model.ids import BrokerId, PartitionId
+from ottla.model.steps import Steps
 from ottla.record.validate import ProduceRules
 from ottla.replica.partition import Partition
 from ottla.replica.replicas import Replicas
@@ -36,18 +37,20 @@ class ReplicaFollower:
         self._configure = configure
         self._request_flush = request_flush
 
-    def follow(self, image: Image, delta: Delta) -> None:
-        """Bring the replicas of the changed topics in line with `image`."""
-        for name in sorted(delta.topics):
+    def follow(self, image: Image, delta: Delta) -> Steps[None]:
+        """Bring the replicas of the changed topics in line with `image`, one a step."""
+        names = sorted(delta.topics)
+        for name in names:
             for partition in self._replicas.of_topic(name):
                 if partition.topic_id not in image.topic_names:
                     self.remove(partition)
-        for name in sorted(delta.topics):
+                    yield
+        for name in names:
             topic = image.topics.get(name)
             if topic is not None:
-                self._follow_topic(topic)
+                yield from self._follow_topic(topic)
 
-    def _follow_topic(self, topic: TopicImage) -> None:
+    def _follow_topic(self, topic: TopicImage) -> Steps[None]:
         for number, state in enumerate(topic.partitions):
             if self._broker_id not in state.replicas:
                 continue
@@ -70,6 +73,7 @@ class ReplicaFollower:
                 partition.become_leader(state.leader_epoch)
             elif partition.is_leader:
                 partition.resign()
+            yield
 
     def remove(self, partition: Partition) -> None:
         """The partition is not this broker's any more: its log is dropped."""

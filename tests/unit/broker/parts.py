@@ -43,7 +43,7 @@ class Metadata:
     def __init__(self, database: MemoryDatabase | None = None) -> None:
         self.store = Store(database or MemoryDatabase())
         self.failures: list[BaseException] = []
-        self.follower = ImageFollower(self.store, self.failures.append)
+        self.follower = ImageFollower(self.store, ManualClock(), self.failures.append)
         self.control = Control(self.store, self.follower)
 
     async def begin(self) -> "Metadata":

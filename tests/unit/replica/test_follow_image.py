@@ -8,6 +8,7 @@ from ottla.metadata.changes import Delta
 from ottla.metadata.image import Image, PartitionImage, TopicImage
 from ottla.model.errors import ApiError
 from ottla.model.ids import PartitionId, TopicName, Uuid
+from ottla.model.steps import at_once
 from ottla.replica.follow_image import ReplicaFollower
 from ottla.replica.partition import Partition
 from ottla.replica.replicas import Replicas
@@ -58,7 +59,8 @@ class World:
     def follow(self, image: Image, *names: TopicName) -> list[str]:
         """Follow a change of these topics, and return what was done."""
         self.steps.clear()
-        self.follower.follow(image, Delta(frozenset(names), frozenset(), frozenset(), False))
+        delta = Delta(frozenset(names), frozenset(), frozenset(), False)
+        at_once(self.follower.follow(image, delta))
         return list(self.steps)
 
     def led(self) -> dict[PartitionId, int]:
