@@ -22,13 +22,17 @@ from ottla.config.describe import (
 )
 from ottla.config.loggers import Loggers, change_log_levels, check_log_levels
 from ottla.config.resolve import ConfigSource
+from ottla.handlers.config_rows import ConfigRows
+from ottla.handlers.slices import Slices
 from ottla.metadata.changes import config_key, config_name
 from ottla.metadata.controller import Writes
 from ottla.metadata.image import ConfigResource, Image
+from ottla.model.clock import Clock
 from ottla.model.errors import ApiError, ErrorCode
 from ottla.model.ids import BrokerId
 from ottla.model.isolation import ResourceType
 from ottla.model.names import check_topic_name
+from ottla.wire.codec import encode_around, encode_struct, encode_struct_around
 from ottla.wire.generated import alter_configs as legacy
 from ottla.wire.generated import incremental_alter_configs as incremental
 from ottla.wire.generated.describe_configs import (
@@ -64,6 +68,10 @@ class Broker(Protocol):
     def control(self) -> Control: ...
     @property
     def loggers(self) -> Loggers: ...
+    @property
+    def transport_clock(self) -> Clock: ...
+    @property
+    def config_rows(self) -> ConfigRows: ...
 
 
 class Context(Protocol):
@@ -97,52 +105,98 @@ def _may(context: Context, operation: str, resource_type: int, name: str) -> Err
 # Describing
 
 
-async def describe_configs(
-    context: Context, request: DescribeConfigsRequest
-) -> DescribeConfigsResponse:
-    """Describe each resource; one of a type that is not known fails them all."""
+async def describe_configs(context: Context, request: DescribeConfigsRequest) -> bytearray:
+    """Describe each resource; one of a type that is not known fails them all.
+
+    Returns the encoded body of a `DescribeConfigsResponse`: with documentation
+    a topic's rows are 15 KiB, and mostly those of the topic before.
+    """
     unknown = [r.resource_type for r in request.resources if _type(r.resource_type) is None]
-    refused, results = [], []
+    slices = Slices(context.broker.transport_clock)
+    refused: list[bytes] = []
+    results: list[bytes] = []
     for resource in request.resources:
         if unknown:
             results.append(
-                _failed(resource, ErrorCode.INVALID_REQUEST, f"Unknown resource type {unknown[0]}")
+                _failed(
+                    context,
+                    resource,
+                    ErrorCode.INVALID_REQUEST,
+                    f"Unknown resource type {unknown[0]}",
+                )
             )
-            continue
-        code = _may(context, "DESCRIBE_CONFIGS", resource.resource_type, resource.resource_name)
-        if code is not ErrorCode.NONE:
-            refused.append(_failed(resource, code, code.name))
-            continue
-        try:
-            entries = _describe(context.broker, resource)
-        except ApiError as error:
-            # Kafka leaves the text empty, not null, where it has none.
-            results.append(_failed(resource, error.code, error.message or ""))
-            continue
-        results.append(
-            DescribeConfigsResult(
-                resource_type=resource.resource_type,
-                resource_name=resource.resource_name,
-                configs=[
-                    _row(entry, request.include_synonyms, request.include_documentation)
-                    for entry in entries
-                ],
-            )
-        )
-    return DescribeConfigsResponse(results=results + refused)
+        else:
+            code = _may(context, "DESCRIBE_CONFIGS", resource.resource_type, resource.resource_name)
+            if code is not ErrorCode.NONE:
+                refused.append(_failed(context, resource, code, code.name))
+            else:
+                results.append(_result(context, request, resource))
+        if slices.is_over():
+            await slices.rest()
+    await slices.rest_before_answer()
+    return encode_around(
+        DescribeConfigsResponse(), context.api_version, "results", results + refused
+    )
+
+
+def _result(
+    context: Context, request: DescribeConfigsRequest, resource: DescribeConfigsResource
+) -> bytes:
+    """One resource's part of the answer, encoded."""
+    try:
+        rows = _rows(context, request, resource)
+    except ApiError as error:
+        # Kafka leaves the text empty, not null, where it has none.
+        return _failed(context, resource, error.code, error.message or "")
+    result = DescribeConfigsResult(
+        resource_type=resource.resource_type, resource_name=resource.resource_name
+    )
+    return encode_struct_around(
+        result, DescribeConfigsResponse, context.api_version, "configs", rows
+    )
+
+
+def _rows(
+    context: Context, request: DescribeConfigsRequest, resource: DescribeConfigsResource
+) -> list[bytes]:
+    """The settings of one resource, encoded; topics with the same settings share theirs."""
+    broker, version = context.broker, context.api_version
+    synonyms, documentation = request.include_synonyms, request.include_documentation
+
+    def encoded(entries: Sequence[Entry]) -> list[bytes]:
+        return [
+            encode_struct(_row(entry, synonyms, documentation), DescribeConfigsResponse, version)
+            for entry in entries
+        ]
+
+    if resource.resource_type != ResourceType.TOPIC:
+        return encoded(_describe(broker, resource))
+    overrides = _topic_settings(broker, resource.resource_name)
+    if resource.configuration_keys:
+        names = frozenset(resource.configuration_keys)
+        return encoded(describe_topic(broker.config, overrides, names))
+    return broker.config_rows.of(
+        broker.config,
+        ("described", version, synonyms, documentation, *sorted(overrides.items())),
+        lambda: encoded(describe_topic(broker.config, overrides)),
+    )
+
+
+def _topic_settings(broker: Broker, name: str) -> Mapping[str, str]:
+    """What was set on a topic. Raises ApiError."""
+    check_topic_name(name)
+    topic = broker.image.topics.get(name)
+    if topic is None:
+        raise ApiError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
+    return topic.configs
 
 
 def _describe(broker: Broker, resource: DescribeConfigsResource) -> Sequence[Entry]:
+    """The settings of anything but a topic."""
     name = resource.resource_name
     asked = resource.configuration_keys
     names = frozenset(asked) if asked else EVERYTHING
     match ResourceType(resource.resource_type):
-        case ResourceType.TOPIC:
-            check_topic_name(name)
-            topic = broker.image.topics.get(name)
-            if topic is None:
-                raise ApiError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
-            return describe_topic(broker.config, topic.configs, names)
         case ResourceType.BROKER:
             if not name:
                 return describe_all_brokers(broker.config, names)
@@ -204,13 +258,16 @@ def _row(entry: Entry, synonyms: bool, documentation: bool) -> DescribeConfigsRe
     )
 
 
-def _failed(resource: Any, code: ErrorCode, message: str | None) -> DescribeConfigsResult:
-    return DescribeConfigsResult(
+def _failed(
+    context: Context, resource: DescribeConfigsResource, code: ErrorCode, message: str | None
+) -> bytes:
+    failed = DescribeConfigsResult(
         error_code=code,
         error_message=message,
         resource_type=resource.resource_type,
         resource_name=resource.resource_name,
     )
+    return encode_struct(failed, DescribeConfigsResponse, context.api_version)
 
 
 # Altering

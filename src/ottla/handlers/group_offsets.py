@@ -4,11 +4,14 @@ Which topics and partitions exist, and who may see them, is decided here; what
 remains goes to the group coordinator by name.
 """
 
+from collections.abc import Iterable, Iterator
+
 from ottla.handlers.context import Context
 from ottla.handlers.groups import DENIED, caller_of
 from ottla.handlers.resolve import topic_by_name, topic_of
+from ottla.handlers.slices import Slices
 from ottla.model.errors import ApiError, ErrorCode
-from ottla.model.ids import Uuid
+from ottla.model.ids import TopicName, Uuid
 from ottla.wire.generated.offset_commit import (
     OffsetCommitRequest,
     OffsetCommitRequestPartition,
@@ -42,60 +45,100 @@ FIRST_WITH_GROUPS = 8
 FIRST_WITH_ERROR = 2
 """Version 1 of OffsetFetch has errors at partitions only."""
 
+PORTION = 200
+"""Partitions committed at once: some 2 ms."""
+
+FETCHED_AT_ONCE = 1_000
+"""Partitions looked up at once: some 1 ms."""
+
 
 # OffsetCommit
 
 
 async def offset_commit(context: Context, request: OffsetCommitRequest) -> OffsetCommitResponse:
-    """Partitions that do not exist are answered first, and do not keep the others back."""
+    """Partitions that do not exist are answered first, and do not keep the others back.
+
+    Many are committed in portions, each of them one batch: what a portion is
+    answered holds for its partitions alone.
+    """
     response = OffsetCommitResponse()
     if not context.authorize("READ", "GROUP", request.group_id):
         for topic in request.topics:
             _answer_commit(response, topic, topic.partitions, DENIED)
         return response
-    valid = []
-    for topic in request.topics:
-        known = _known_part(context, response, topic)
-        if known is not None:
-            valid.append(known)
-    if not valid:
-        return response
-    request.topics = valid
-    try:
-        committed = await context.broker.groups.commit_offsets(request, caller_of(context))
-    except ApiError as error:
-        for topic in valid:
-            _answer_commit(response, topic, topic.partitions, error.code)
-        return response
-    if not response.topics:
-        return committed
-    answers = {(topic.name, topic.topic_id): topic for topic in response.topics}
-    for answered in committed.topics:
-        refused = answers.get((answered.name, answered.topic_id))
-        if refused is None:
-            response.topics.append(answered)
-        else:
-            refused.partitions += answered.partitions
+    topics = request.topics
+    are_few = sum(len(topic.partitions) for topic in topics) <= PORTION
+    slices = Slices(context.broker.transport_clock)
+    answered = []
+    for portion in _portions(_known_parts(context, response, topics)):
+        request.topics = portion
+        committed = await _commit(context, request)
+        if are_few and not response.topics:
+            return committed
+        answered += committed.topics
+        if not are_few:
+            await slices.rest()
+    joined: dict[tuple[TopicName, Uuid], OffsetCommitResponseTopic] = {}
+    for part in (*response.topics, *answered):
+        whole = joined.setdefault((part.name, part.topic_id), part)
+        if whole is not part:
+            whole.partitions += part.partitions
+    response.topics = list(joined.values())
     return response
 
 
-def _known_part(
-    context: Context, response: OffsetCommitResponse, topic: OffsetCommitRequestTopic
-) -> OffsetCommitRequestTopic | None:
-    """The topic with its partitions that exist; the others are answered."""
+def _portions(
+    topics: Iterable[OffsetCommitRequestTopic],
+) -> Iterator[list[OffsetCommitRequestTopic]]:
+    """The same partitions in the same order, PORTION of them at a time."""
+    portion: list[OffsetCommitRequestTopic] = []
+    room = PORTION
+    for topic in topics:
+        rest = topic.partitions
+        while rest:
+            some, rest = rest[:room], rest[room:]
+            portion.append(
+                OffsetCommitRequestTopic(name=topic.name, topic_id=topic.topic_id, partitions=some)
+            )
+            room -= len(some)
+            if not room:
+                yield portion
+                portion, room = [], PORTION
+    if portion:
+        yield portion
+
+
+async def _commit(context: Context, request: OffsetCommitRequest) -> OffsetCommitResponse:
+    """What the coordinator says; an error of the group is that of each partition."""
+    try:
+        return await context.broker.groups.commit_offsets(request, caller_of(context))
+    except ApiError as error:
+        response = OffsetCommitResponse()
+        for topic in request.topics:
+            _answer_commit(response, topic, topic.partitions, error.code)
+        return response
+
+
+def _known_parts(
+    context: Context, response: OffsetCommitResponse, topics: Iterable[OffsetCommitRequestTopic]
+) -> Iterator[OffsetCommitRequestTopic]:
+    """The topics with their partitions that exist now; the others are answered."""
     by_id = context.api_version >= FIRST_WITH_TOPIC_IDS
-    found = topic_of(context, "READ", topic.name, topic.topic_id, by_id=by_id)
-    if isinstance(found, ErrorCode):
-        _answer_commit(response, topic, topic.partitions, found)
-        return None
-    topic.name = found.name
-    topic.topic_id = found.topic_id
-    count = len(found.partitions)
-    unknown = [part for part in topic.partitions if not 0 <= part.partition_index < count]
-    if unknown:
-        _answer_commit(response, topic, unknown, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
-        topic.partitions = [part for part in topic.partitions if 0 <= part.partition_index < count]
-    return topic if topic.partitions else None
+    for topic in topics:
+        found = topic_of(context, "READ", topic.name, topic.topic_id, by_id=by_id)
+        if isinstance(found, ErrorCode):
+            _answer_commit(response, topic, topic.partitions, found)
+            continue
+        topic.name = found.name
+        topic.topic_id = found.topic_id
+        count = len(found.partitions)
+        unknown = [part for part in topic.partitions if not 0 <= part.partition_index < count]
+        if unknown:
+            _answer_commit(response, topic, unknown, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
+            topic.partitions = [
+                part for part in topic.partitions if 0 <= part.partition_index < count
+            ]
+        yield topic
 
 
 def _answer_commit(
@@ -198,18 +241,39 @@ async def _fetch_some(
     topics: list[OffsetFetchRequestTopics],
     require_stable: bool,
 ) -> OffsetFetchResponseGroup:
-    asked = []
+    """Many are looked up in portions of whole topics."""
+    groups = context.broker.groups
+    slices = Slices(context.broker.transport_clock)
+    group.topics = asked = []
+    found = None
+    count = 0
     failed = []
     for topic in topics:
         code = _resolve(context, topic)
-        if code is None:
-            asked.append(topic)
-        else:
+        if code is not None:
             failed.append(_failed_topic(topic.name, topic.topic_id, topic.partition_indexes, code))
-    group.topics = asked
-    found = await context.broker.groups.fetch_offsets(group, require_stable)
+            continue
+        asked.append(topic)
+        count += len(topic.partition_indexes)
+        if count >= FETCHED_AT_ONCE:
+            found = _joined(found, await groups.fetch_offsets(group, require_stable))
+            group.topics = asked = []
+            count = 0
+            await slices.rest()
+    if found is None or asked:
+        found = _joined(found, await groups.fetch_offsets(group, require_stable))
+    await slices.rest_before_answer()
     found.topics += failed
     return found
+
+
+def _joined(
+    before: OffsetFetchResponseGroup | None, found: OffsetFetchResponseGroup
+) -> OffsetFetchResponseGroup:
+    if before is None:
+        return found
+    before.topics += found.topics
+    return before
 
 
 def _resolve(context: Context, topic: OffsetFetchRequestTopics) -> ErrorCode | None:

@@ -1,9 +1,13 @@
 """DescribeLogDirs: where the replicas lie and how large they are."""
 
 import logging
+from collections.abc import Coroutine
+from typing import Any
 
 from ottla.handlers.context import Context
+from ottla.handlers.slices import answer
 from ottla.model.errors import ErrorCode
+from ottla.model.steps import Steps
 from ottla.wire.generated.describe_log_dirs import (
     DescribeLogDirsPartition,
     DescribeLogDirsRequest,
@@ -15,7 +19,15 @@ from ottla.wire.generated.describe_log_dirs import (
 log = logging.getLogger("ottla.log_dirs")
 
 
-def describe_log_dirs(context: Context, request: DescribeLogDirsRequest) -> DescribeLogDirsResponse:
+def describe_log_dirs(
+    context: Context, request: DescribeLogDirsRequest
+) -> DescribeLogDirsResponse | Coroutine[Any, Any, DescribeLogDirsResponse]:
+    broker = context.broker
+    count = len(broker.replicas) * len(broker.logs.directories)
+    return answer(broker.transport_clock, count, _describe(context, request))
+
+
+def _describe(context: Context, request: DescribeLogDirsRequest) -> Steps[DescribeLogDirsResponse]:
     wanted = None
     if request.topics is not None:
         wanted = {(t.topic, number) for t in request.topics for number in t.partitions}
@@ -33,7 +45,8 @@ def describe_log_dirs(context: Context, request: DescribeLogDirsRequest) -> Desc
         else:
             result.total_bytes, result.usable_bytes = space.total_bytes, space.usable_bytes
         topics: dict[str, DescribeLogDirsTopic] = {}
-        for replica in context.broker.replicas:
+        for replica in list(context.broker.replicas):
+            yield
             if replica.log.directory is not directory:
                 continue
             if wanted is not None and (replica.topic, replica.partition) not in wanted:

@@ -1,13 +1,16 @@
 """ListOffsets, DeleteRecords, OffsetForLeaderEpoch: questions about a log's offsets."""
 
-from collections.abc import Collection
+from collections.abc import Coroutine, Mapping
+from typing import Any
 
 from ottla.handlers.context import Context
 from ottla.handlers.resolve import leader_of, topic_by_name
+from ottla.handlers.slices import Slices, answer
 from ottla.model.errors import ApiError, ErrorCode, StorageError
 from ottla.model.ids import NO_LEADER_EPOCH, PartitionId, TopicName
 from ottla.model.isolation import IsolationLevel, ListOffsetsTimestamp
 from ottla.model.names import INTERNAL_TOPICS
+from ottla.model.steps import Steps
 from ottla.replica.partition import Partition
 from ottla.storage.timestamps import newest_record, offset_for_timestamp
 from ottla.wire.generated.delete_records import (
@@ -42,8 +45,19 @@ FIRST_VERSION = {
 }
 """The version of ListOffsets in which a special timestamp appeared."""
 
+_SPECIAL: Mapping[int, ListOffsetsTimestamp] = {
+    int(timestamp): timestamp for timestamp in ListOffsetsTimestamp
+}
 
-def list_offsets(context: Context, request: ListOffsetsRequest) -> ListOffsetsResponse:
+
+def list_offsets(
+    context: Context, request: ListOffsetsRequest
+) -> ListOffsetsResponse | Coroutine[Any, Any, ListOffsetsResponse]:
+    count = sum(len(topic.partitions) for topic in request.topics)
+    return answer(context.broker.transport_clock, count, _list_offsets(context, request))
+
+
+def _list_offsets(context: Context, request: ListOffsetsRequest) -> Steps[ListOffsetsResponse]:
     isolation = (
         IsolationLevel.READ_COMMITTED
         if request.isolation_level == 1
@@ -56,49 +70,47 @@ def list_offsets(context: Context, request: ListOffsetsRequest) -> ListOffsetsRe
         for partition in topic.partitions:
             if rows.setdefault(partition.partition_index, partition) is not partition:
                 twice.add((topic.name, partition.partition_index))
-    return ListOffsetsResponse(
-        topics=[
-            ListOffsetsTopicResponse(
-                name=name,
-                partitions=_list_topic(context, name, list(rows.values()), isolation, twice),
+    response = ListOffsetsResponse()
+    for name, rows in asked.items():
+        answered = ListOffsetsTopicResponse(name=name)
+        response.topics.append(answered)
+        for partition in rows.values():
+            once = (name, partition.partition_index) not in twice
+            answered.partitions.append(
+                _list_partition(context, name, partition, isolation, once=once)
             )
-            for name, rows in asked.items()
-        ]
-    )
+            yield
+    return response
 
 
-def _list_topic(
+def _list_partition(
     context: Context,
     name: TopicName,
-    asked: list[ListOffsetsPartition],
+    asked: ListOffsetsPartition,
     isolation: IsolationLevel,
-    twice: Collection[tuple[TopicName, PartitionId]],
-) -> list[ListOffsetsPartitionResponse]:
-    """What there is to say of a topic's partitions; those asked for `twice` are refused."""
+    *,
+    once: bool,
+) -> ListOffsetsPartitionResponse:
+    """What there is to say of a partition; one that was not asked for only `once` is refused."""
+    row = ListOffsetsPartitionResponse(partition_index=asked.partition_index)
     found = topic_by_name(context, "DESCRIBE", name)
-    rows = []
-    for partition in asked:
-        row = ListOffsetsPartitionResponse(partition_index=partition.partition_index)
-        rows.append(row)
-        if isinstance(found, ErrorCode):
-            row.error_code = found
-            continue
-        if (name, partition.partition_index) in twice:
-            row.error_code = ErrorCode.INVALID_REQUEST
-            continue
-        replica = leader_of(
-            context, found, partition.partition_index, partition.current_leader_epoch
-        )
-        if isinstance(replica, ErrorCode):
-            row.error_code = replica
-            continue
-        try:
-            _list(context.api_version, replica, partition, isolation, row)
-        except ApiError as error:
-            row.error_code = error.code
-        except StorageError:
-            row.error_code = ErrorCode.KAFKA_STORAGE_ERROR
-    return rows
+    if isinstance(found, ErrorCode):
+        row.error_code = found
+        return row
+    if not once:
+        row.error_code = ErrorCode.INVALID_REQUEST
+        return row
+    replica = leader_of(context, found, asked.partition_index, asked.current_leader_epoch)
+    if isinstance(replica, ErrorCode):
+        row.error_code = replica
+        return row
+    try:
+        _list(context.api_version, replica, asked, isolation, row)
+    except ApiError as error:
+        row.error_code = error.code
+    except StorageError:
+        row.error_code = ErrorCode.KAFKA_STORAGE_ERROR
+    return row
 
 
 def _list(
@@ -109,10 +121,10 @@ def _list(
     row: ListOffsetsPartitionResponse,
 ) -> None:
     timestamp = asked.timestamp
-    if timestamp < 0:
-        known = timestamp in ListOffsetsTimestamp.__members__.values()
-        if not known or version < FIRST_VERSION.get(ListOffsetsTimestamp(timestamp), 0):
-            raise ApiError(ErrorCode.UNSUPPORTED_VERSION)
+    if timestamp < 0 and (
+        timestamp not in _SPECIAL or version < FIRST_VERSION.get(_SPECIAL[timestamp], 0)
+    ):
+        raise ApiError(ErrorCode.UNSUPPORTED_VERSION)
     log = replica.log
     limit = replica.readable_end(isolation)
     epoch = NO_LEADER_EPOCH
@@ -147,43 +159,41 @@ async def delete_records(context: Context, request: DeleteRecordsRequest) -> Del
     for topic in request.topics:
         for partition in topic.partitions:
             asked.setdefault(topic.name, {})[partition.partition_index] = partition
-    return DeleteRecordsResponse(
-        topics=[
-            DeleteRecordsTopicResult(
-                name=name, partitions=_delete_of_topic(context, name, list(rows.values()))
-            )
-            for name, rows in asked.items()
-        ]
-    )
+    slices = Slices(context.broker.transport_clock)
+    response = DeleteRecordsResponse()
+    for name, rows in asked.items():
+        answered = DeleteRecordsTopicResult(name=name)
+        response.topics.append(answered)
+        for partition in rows.values():
+            answered.partitions.append(_delete_of_partition(context, name, partition))
+            if slices.is_over():
+                await slices.rest()
+    await slices.rest_before_answer()
+    return response
 
 
-def _delete_of_topic(
-    context: Context, name: TopicName, asked: list[DeleteRecordsPartition]
-) -> list[DeleteRecordsPartitionResult]:
+def _delete_of_partition(
+    context: Context, name: TopicName, asked: DeleteRecordsPartition
+) -> DeleteRecordsPartitionResult:
+    row = DeleteRecordsPartitionResult(partition_index=asked.partition_index, low_watermark=-1)
     found = topic_by_name(context, "DELETE", name)
-    rows = []
-    for partition in asked:
-        row = DeleteRecordsPartitionResult(
-            partition_index=partition.partition_index, low_watermark=-1
-        )
-        rows.append(row)
-        if isinstance(found, ErrorCode):
-            row.error_code = found
-            continue
-        if found.name in INTERNAL_TOPICS:
-            row.error_code = ErrorCode.INVALID_TOPIC_EXCEPTION
-            continue
-        replica = leader_of(context, found, partition.partition_index)
-        if isinstance(replica, ErrorCode):
-            row.error_code = replica
-            continue
-        try:
-            row.low_watermark = _delete(replica, partition)
-        except ApiError as error:
-            row.error_code = error.code
-        except StorageError:
-            row.error_code = ErrorCode.KAFKA_STORAGE_ERROR
-    return rows
+    if isinstance(found, ErrorCode):
+        row.error_code = found
+        return row
+    if found.name in INTERNAL_TOPICS:
+        row.error_code = ErrorCode.INVALID_TOPIC_EXCEPTION
+        return row
+    replica = leader_of(context, found, asked.partition_index)
+    if isinstance(replica, ErrorCode):
+        row.error_code = replica
+        return row
+    try:
+        row.low_watermark = _delete(replica, asked)
+    except ApiError as error:
+        row.error_code = error.code
+    except StorageError:
+        row.error_code = ErrorCode.KAFKA_STORAGE_ERROR
+    return row
 
 
 def _delete(replica: Partition, asked: DeleteRecordsPartition) -> int:
@@ -199,23 +209,27 @@ def _delete(replica: Partition, asked: DeleteRecordsPartition) -> int:
 
 def offset_for_leader_epoch(
     context: Context, request: OffsetForLeaderEpochRequest
-) -> OffsetForLeaderEpochResponse:
+) -> OffsetForLeaderEpochResponse | Coroutine[Any, Any, OffsetForLeaderEpochResponse]:
+    count = sum(len(topic.partitions) for topic in request.topics)
+    return answer(context.broker.transport_clock, count, _epoch_ends(context, request))
+
+
+def _epoch_ends(
+    context: Context, request: OffsetForLeaderEpochRequest
+) -> Steps[OffsetForLeaderEpochResponse]:
     response = OffsetForLeaderEpochResponse()
     for topic in request.topics:
-        found = topic_by_name(context, "DESCRIBE", topic.topic)
-        response.topics.append(
-            OffsetForLeaderTopicResult(
-                topic=topic.topic,
-                partitions=[
-                    EpochEndOffset(partition=row.partition, error_code=found)
-                    if isinstance(found, ErrorCode)
-                    else _epoch_end(
-                        row, leader_of(context, found, row.partition, row.current_leader_epoch)
-                    )
-                    for row in topic.partitions
-                ],
-            )
-        )
+        answered = OffsetForLeaderTopicResult(topic=topic.topic)
+        response.topics.append(answered)
+        for row in topic.partitions:
+            found = topic_by_name(context, "DESCRIBE", topic.topic)
+            if isinstance(found, ErrorCode):
+                end = EpochEndOffset(partition=row.partition, error_code=found)
+            else:
+                replica = leader_of(context, found, row.partition, row.current_leader_epoch)
+                end = _epoch_end(row, replica)
+            answered.partitions.append(end)
+            yield
     return response
 
 

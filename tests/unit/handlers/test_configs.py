@@ -19,14 +19,21 @@ from ottla.config.alter import Change
 from ottla.config.broker_config import BrokerConfig
 from ottla.config.broker_keys import BROKER_KEYS
 from ottla.handlers import configs
+from ottla.handlers.config_rows import ConfigRows
 from ottla.metadata.changes import apply, broker_key, config_key, partition_key, topic_key
 from ottla.metadata.controller import Writes
 from ottla.metadata.image import BrokerImage, ConfigResource, Image, PartitionImage
 from ottla.metadata.store import Changes, Put
 from ottla.model.errors import ErrorCode
 from ottla.model.isolation import ResourceType
+from ottla.testing.clock import ManualClock
+from ottla.wire.apis import response_class
 from ottla.wire.codec import decode, encode
-from ottla.wire.generated.describe_configs import DescribeConfigsRequest, DescribeConfigsResource
+from ottla.wire.generated.describe_configs import (
+    DescribeConfigsRequest,
+    DescribeConfigsResource,
+    DescribeConfigsResponse,
+)
 from ottla.wire.generated.incremental_alter_configs import (
     AlterableConfig,
     AlterConfigsResource,
@@ -72,6 +79,8 @@ class FakeBroker:
 
     def __init__(self, static: Mapping[str, str] = STATIC) -> None:
         self.loggers = FakeLoggers()
+        self.transport_clock = ManualClock()
+        self.config_rows = ConfigRows()
         self.control = self
         self.config = BrokerConfig(static)
         self.image = Image()
@@ -210,8 +219,15 @@ def _serve(broker: FakeBroker, api: str, version: int, request: Message) -> Any:
     received, _ = decode(type(request), version, encode(request, version))
     handler = getattr(configs, name)
     response = asyncio.run(handler(FakeContext(broker, version), received))
-    sent, _ = decode(type(response), version, encode(response, version))
+    if isinstance(response, Message):
+        response = encode(response, version)
+    sent, _ = decode(response_class(type(request).API_KEY), version, response)
     return sent
+
+
+def _described(context: FakeContext, request: DescribeConfigsRequest) -> DescribeConfigsResponse:
+    body = asyncio.run(configs.describe_configs(context, request))
+    return decode(DescribeConfigsResponse, context.api_version, body)[0]
 
 
 def _exchanges() -> list[dict[str, Any]]:
@@ -352,9 +368,7 @@ def test_who_may_not_is_refused(
     request = DescribeConfigsRequest(
         resources=[DescribeConfigsResource(resource_type=resource_type, resource_name=name)]
     )
-    (result,) = asyncio.run(
-        configs.describe_configs(FakeContext(broker, 4, denied), request)
-    ).results
+    (result,) = _described(FakeContext(broker, 4, denied), request).results
     assert (result.error_code, result.configs) == (code, [])
     listing = configs.list_config_resources(
         FakeContext(broker, 1, "CLUSTER"), ListConfigResourcesRequest()
@@ -369,7 +383,7 @@ def test_a_type_without_settings_fails_the_whole_description() -> None:
             DescribeConfigsResource(resource_type=3, resource_name="x"),
         ]
     )
-    results = asyncio.run(configs.describe_configs(FakeContext(FakeBroker(), 4), request)).results
+    results = _described(FakeContext(FakeBroker(), 4), request).results
     assert [result.error_code for result in results] == [ErrorCode.INVALID_REQUEST] * 2
 
 
@@ -383,6 +397,6 @@ def test_every_secret_stays_one() -> None:
         ],
         include_synonyms=True,
     )
-    answer = asyncio.run(configs.describe_configs(FakeContext(broker, 4), request))
+    answer = _described(FakeContext(broker, 4), request)
     assert "sesame" not in repr(answer)
     assert {e.name for e in answer.results[0].configs if e.is_sensitive} == set(secrets)

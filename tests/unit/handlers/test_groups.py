@@ -21,6 +21,7 @@ from tests.support.group_conversation import (
 from ottla.handlers import group_offsets, groups
 from ottla.metadata.image import Image, PartitionImage, TopicImage
 from ottla.model.errors import ErrorCode
+from ottla.testing.clock import ManualClock
 from ottla.wire.generated.delete_groups import DeletableGroupResult, DeleteGroupsRequest
 from ottla.wire.generated.describe_groups import DescribedGroup, DescribeGroupsRequest
 from ottla.wire.generated.leave_group import LeaveGroupResponse, MemberResponse
@@ -68,7 +69,11 @@ def context(version: int, *denied: str) -> Any:
     }
     names = {topic.topic_id: topic.name for topic in topics.values()}
     return SimpleNamespace(
-        broker=SimpleNamespace(groups=Coordinator(), image=Image(topics=topics, topic_names=names)),
+        broker=SimpleNamespace(
+            groups=Coordinator(),
+            image=Image(topics=topics, topic_names=names),
+            transport_clock=ManualClock(),
+        ),
         api_version=version,
         client_id=None,
         client_host="127.0.0.1",
