@@ -7,7 +7,8 @@ committed in time (their records stay).
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections import deque
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -20,7 +21,7 @@ from ottla.model.isolation import Acks
 from ottla.model.names import INTERNAL_TOPICS
 from ottla.model.workers import Lane, Later
 from ottla.record.batch import TRANSACTIONAL_FLAG
-from ottla.record.validate import ProducedBatch, must_expand, validate_produced
+from ottla.record.validate import ProducedBatch, RejectedBatchError, takes_long, validate_produced
 from ottla.replica.partition import Partition
 from ottla.wire.generated.produce import (
     BatchIndexAndErrorMessage,
@@ -38,8 +39,11 @@ ADMIN_CLIENT = "__admin_client"
 
 MAX_KEPT_LEADERS = 10_000
 
-ON_LOOP_BYTES = 16 * 1024
-"""A compressed batch up to this is expanded on the loop: that takes less than handing it over."""
+MAX_RECORD_ERRORS = 10_000
+"""So many records are named in one answer; the batches beyond are refused without saying which."""
+
+AHEAD = 4
+"""Batches of one request that workers have at once: others' need not wait for all of them."""
 
 # Plain integers: comparing an enumeration's members costs more than the look-ups around it.
 ALL, NONE = int(Acks.ALL), int(Acks.NONE)
@@ -54,7 +58,7 @@ def produce(
     if expand:
         context.connection.detach()
         return _produce_off_loop(context, request, response, batches)
-    waits = _append_all(context, request, batches, {})
+    waits = _append_all(context, request, batches)
     if request.acks == NONE:
         _check_unanswered(batches)
         return None
@@ -68,15 +72,30 @@ def produce(
 async def _produce_off_loop(
     context: Context, request: ProduceRequest, response: ProduceResponse, batches: "list[Batch]"
 ) -> ProduceResponse | None:
-    """Large compressed batches are expanded by a worker; nothing is appended before all are."""
+    """Workers look at the batches, a few ahead of the one that is appended.
+
+    What a batch became lives no longer than its turn, so that however much the
+    batches of a request expand to, it is never in memory together.
+    """
     now_ms = context.broker.clock.now_ms()
-    looking: dict[int, Later[ProducedBatch | ApiError]] = {}
-    for _, data, replica in batches:
-        if replica is not None:
-            job = partial(_validated, context.api_version, replica, data, now_ms)
-            looking[id(data)] = context.broker.workers.submit(Lane.CODEC, job)
-    validated = {key: await later for key, later in looking.items()}
-    waits = _append_all(context, request, batches, validated)
+    naming = Naming()
+    waits: list[Wait] = []
+    ahead: deque[tuple[Batch, Later[ProducedBatch | ApiError]]] = deque()
+
+    async def append_next() -> None:
+        batch, later = ahead.popleft()
+        waits.extend(_append_all(context, request, [batch], await later, naming))
+
+    for batch in batches:
+        _, data, replica = batch
+        if replica is None:
+            continue
+        job = partial(_validated, context.api_version, replica, data, now_ms)
+        ahead.append((batch, context.broker.workers.submit(Lane.CODEC, job)))
+        if len(ahead) == AHEAD:
+            await append_next()
+    while ahead:
+        await append_next()
     if request.acks == NONE:
         _check_unanswered(batches)
         return None
@@ -98,9 +117,10 @@ Wait: TypeAlias = tuple[Partition, Offset, PartitionProduceResponse]
 def _resolve(
     context: Context, request: ProduceRequest, response: ProduceResponse
 ) -> tuple[list[Batch], bool]:
-    """Find each batch's partition; say whether one of them is better expanded by a worker."""
+    """Find each batch's partition; say whether one of them is better left to a worker."""
     revision = context.broker.image.revision
     leaders = context.client.leaders
+    now_ms = context.broker.clock.now_ms()
     batches: list[Batch] = []
     expand = False
     for topic in request.topic_data:
@@ -125,8 +145,8 @@ def _resolve(
                         leaders.clear()
                     leaders[name, topic_id, data.index] = revision, replica
             records = data.records
-            if replica is not None and records is not None and len(records) > ON_LOOP_BYTES:
-                expand = expand or must_expand(records, replica.rules)
+            if replica is not None and records is not None and not expand:
+                expand = takes_long(records, replica.rules, now_ms)
             batches.append((row, data, replica))
         if rows:
             response.responses.append(
@@ -168,9 +188,10 @@ def _append_all(
     context: Context,
     request: ProduceRequest,
     batches: list[Batch],
-    validated: Mapping[int, ProducedBatch | ApiError],
+    validated: ProducedBatch | ApiError | None = None,
+    naming: "Naming | None" = None,
 ) -> list[Wait]:
-    """Append every batch, each by itself; `validated` has those that were looked at.
+    """Append every batch, each by itself; `validated` is what a worker says of the only one.
 
     Returns who must wait for a commit before the answer may leave.
     """
@@ -180,23 +201,23 @@ def _append_all(
     for row, data, replica in batches:
         if replica is None:
             continue
+        if isinstance(validated, ApiError):
+            _refuse(row, validated, naming)
+            continue
         try:
-            produced = validated.get(id(data)) if validated else None
-            if produced is None:
-                produced = validate_produced(
-                    data.records,
-                    replica.rules,
-                    partition=replica.name,
-                    api_version=context.api_version,
-                    now_ms=now_ms,
-                )
-            elif isinstance(produced, ApiError):
-                raise produced
+            produced = validated or validate_produced(
+                data.records,
+                replica.rules,
+                partition=replica.name,
+                api_version=context.api_version,
+                now_ms=now_ms,
+            )
             if produced.attributes & TRANSACTIONAL_FLAG:
                 raise ApiError(ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
             result = replica.append(produced.batch, produced, now_ms)
         except ApiError as error:
-            _refuse(row, error)
+            naming = naming or Naming()
+            _refuse(row, error, naming)
             continue
         except StorageError as error:
             _refuse(row, ApiError(ErrorCode.KAFKA_STORAGE_ERROR, str(error)))
@@ -222,19 +243,32 @@ def _validated(
             now_ms=now_ms,
         )
     except ApiError as error:
-        return error
+        # Its traceback, and that of what led to it, would keep what the batch expanded to.
+        error.__context__ = None
+        return error.with_traceback(None)
 
 
-def _refuse(row: PartitionProduceResponse, error: ApiError) -> None:
+class Naming:
+    """How many more refused records one answer may name."""
+
+    __slots__ = ("left",)
+
+    def __init__(self) -> None:
+        self.left = MAX_RECORD_ERRORS
+
+
+def _refuse(row: PartitionProduceResponse, error: ApiError, naming: Naming | None = None) -> None:
     row.error_code = error.code
     row.error_message = error.message
     row.base_offset = -1
     row.log_append_time_ms = -1
     row.log_start_offset = -1
-    for index, message in getattr(error, "record_errors", ()):
-        row.record_errors.append(
-            BatchIndexAndErrorMessage(batch_index=index, batch_index_error_message=message)
-        )
+    if naming is not None and isinstance(error, RejectedBatchError):
+        for index, message in error.record_errors[: naming.left]:
+            naming.left -= 1
+            row.record_errors.append(
+                BatchIndexAndErrorMessage(batch_index=index, batch_index_error_message=message)
+            )
 
 
 class Committing:

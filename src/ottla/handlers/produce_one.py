@@ -21,8 +21,13 @@ from ottla.handlers.registry import Api
 from ottla.model.errors import ApiError, ProtocolError, StorageError
 from ottla.model.parts import Parts
 from ottla.net.connection import Connection
-from ottla.record.batch import TRANSACTIONAL_FLAG
-from ottla.record.validate import validate_produced
+from ottla.record.batch import (
+    ATTRIBUTES_POSITION,
+    COMPRESSION_MASK,
+    HEADER_SIZE,
+    TRANSACTIONAL_FLAG,
+)
+from ottla.record.validate import takes_long, validate_produced
 from ottla.replica.partition import Partition
 from ottla.wire.codec import decode
 from ottla.wire.generated.produce import (
@@ -125,6 +130,13 @@ def produce_one(
     records = frame[records_at:end]
     now_ms = views.clock.now_ms()
     rules = partition.rules
+    # Little that may stand for much is a worker's.
+    if (
+        len(records) > HEADER_SIZE
+        and records[ATTRIBUTES_POSITION + 1] & COMPRESSION_MASK
+        and takes_long(records, rules, now_ms)
+    ):
+        return None
     try:
         produced = validate_produced(
             records, rules, partition=partition.name, api_version=version, now_ms=now_ms

@@ -19,7 +19,7 @@ is refused before any of it is expanded. The decoders take, besides, a window
 of at most 128 MiB for Zstandard, of which they touch no more than they write.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from struct import Struct
 
 import cramjam
@@ -97,6 +97,27 @@ def decompress(
     guess = _gzip_guess(data)
     bound = _GZIP_MAX_RATIO * len(data)
     return _expand(cramjam.gzip.decompress_into, "gzip", data, limit, guess, bound)
+
+
+def expands_past(kind: CompressionType, data: Buffer, size: int) -> bool:
+    """Say whether `data` may expand to more than `size` bytes, by what its blocks say of themselves.
+
+    Nothing is expanded. Gzip's word is taken, which may be a lie: then it is
+    refused after at most a thousand bytes for each of its own.
+    """
+    match kind:
+        case CompressionType.NONE:
+            return len(data) > size
+        case CompressionType.SNAPPY:
+            return _SNAPPY_MAX_RATIO * len(data) > size
+        case CompressionType.GZIP:
+            return _gzip_guess(data) > size
+    try:
+        if kind is CompressionType.LZ4:
+            return _lz4_bound(data, size + 1, portable=False) > size
+        return _zstd_bound(data, size + 1)[1] > size
+    except ApiError as error:
+        return error.code is ErrorCode.MESSAGE_TOO_LARGE
 
 
 def compress(kind: CompressionType, data: Buffer, level: int | None = None) -> bytes:
@@ -182,21 +203,23 @@ def _compress_snappy(data: Buffer) -> bytes:
 
 
 def _decompress_snappy(data: Buffer, limit: int) -> bytearray:
-    """Find all blocks and their sizes, make room once, expand each into its place."""
+    """Add up the sizes of all blocks, make room once, expand each into its place.
+
+    The blocks are found twice: to keep them would take forty times the memory of
+    a hostile `data`.
+    """
     view = memoryview(data)
-    blocks = _xerial_blocks(view) if view[:8] == XERIAL_MAGIC else [view]
-    sizes = []
+    is_framed = view[:8] == XERIAL_MAGIC
     total = 0
-    for block in blocks:
-        size = _snappy_size(block)
-        total += size
+    for block in _xerial_blocks(view) if is_framed else (view,):
+        total += _snappy_size(block)
         if total > limit:
             raise _too_large(limit)
-        sizes.append(size)
     out = bytearray(total)
     room = memoryview(out)
     position = 0
-    for block, size in zip(blocks, sizes, strict=True):
+    for block in _xerial_blocks(view) if is_framed else (view,):
+        size = _snappy_size(block)
         try:
             cramjam.snappy.decompress_raw_into(block, room[position : position + size])
         except cramjam.DecompressionError as error:
@@ -205,8 +228,7 @@ def _decompress_snappy(data: Buffer, limit: int) -> bytearray:
     return out
 
 
-def _xerial_blocks(view: memoryview) -> list[memoryview]:
-    blocks = []
+def _xerial_blocks(view: memoryview) -> Iterator[memoryview]:
     position = len(_XERIAL_HEADER)
     end = len(view)
     if end < position:
@@ -221,9 +243,8 @@ def _xerial_blocks(view: memoryview) -> list[memoryview]:
         position += 4
         if size <= 0 or size > end - position:
             raise _corrupt(f"snappy block of {size} bytes is not there")
-        blocks.append(view[position : position + size])
+        yield view[position : position + size]
         position += size
-    return blocks
 
 
 def _snappy_size(block: memoryview) -> int:

@@ -134,8 +134,8 @@ def _same(records: Buffer, position: int, stride: int, count: int) -> int:
     return len(column) - len(column.lstrip(column[:1]))
 
 
-def walk_closely(records: Buffer, count: int, position: int = 0) -> tuple[bool, list[int]]:
-    """Walk, and say whether offset deltas are 0, 1, 2... and which records have no key.
+def walk_closely(records: Buffer, count: int, position: int = 0) -> tuple[bool, bool]:
+    """Walk, and say whether offset deltas are 0, 1, 2... and whether every record has a key.
 
     About 2.5 times the work of `walk`: for compressed batches and compacted topics.
 
@@ -145,7 +145,7 @@ def walk_closely(records: Buffer, count: int, position: int = 0) -> tuple[bool, 
     one_byte = _ONE_BYTE
     first_of_two = _FIRST_OF_TWO
     dense = True
-    without_key = []
+    keyed = True
     try:
         for index in range(count):
             first = records[position]
@@ -177,12 +177,12 @@ def walk_closely(records: Buffer, count: int, position: int = 0) -> tuple[bool, 
                 if delta != index:
                     dense = False
             if records[field] & 1 and read_varint(records, field)[0] < 0:
-                without_key.append(index)
+                keyed = False
     except IndexError:
         position = _NEVER
     if position != len(records):
         raise _miscounted(count)
-    return dense, without_key
+    return dense, keyed
 
 
 def fields_of(records: Buffer, count: int, position: int = 0) -> Iterator[tuple[int, int, bool]]:

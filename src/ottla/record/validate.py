@@ -13,6 +13,7 @@ out of bounds, or old ones are refused too. Bytes are copied only where they
 must change: another codec, or a header that is not what the broker would write.
 """
 
+from itertools import islice
 from struct import Struct
 from typing import NamedTuple
 
@@ -41,7 +42,7 @@ from ottla.record.batch import (
 )
 from ottla.record.builder import assemble_batch, build_batch
 from ottla.record.checksum import Buffer, crc32c
-from ottla.record.compression import DEFAULT_LIMIT, decompress
+from ottla.record.compression import DEFAULT_LIMIT, decompress, expands_past
 from ottla.record.records import decode_records, fields_of, walk, walk_closely
 from ottla.record.varint import wrap_int64
 
@@ -112,6 +113,17 @@ class RecordError(NamedTuple):
     message: str
 
 
+MAX_RECORD_ERRORS = 1_000
+"""So many records of one batch are named; a few hundred bytes can stand for millions."""
+
+SMALL_BYTES = 16 * 1024
+"""A compressed batch up to this is expanded faster than it is handed to a worker, mostly."""
+
+SMALL_EXPANDED = 1024 * 1024
+MANY_RECORDS = 2_000
+"""Looking closely at so many takes about a millisecond."""
+
+
 class RejectedBatchError(ApiError):
     """A producer's batch is refused.
 
@@ -139,6 +151,43 @@ def must_expand(records: Buffer, rules: ProduceRules) -> bool:
     if rules.target is not None and rules.target != codec:
         return True
     return codec != 0 and (rules.walk or rules.compacted)
+
+
+def takes_long(records: Buffer, rules: ProduceRules, now_ms: int) -> bool:
+    """Say whether validation had better happen off the loop.
+
+    Because a codec will run over much, or over little that may stand for much, or
+    because many records will be looked at one by one. What the batch says of
+    itself is enough: where it lies, validation ends early.
+    """
+    size = len(records)
+    if size <= SMALL_BYTES and (size < HEADER_SIZE or not must_expand(records, rules)):
+        return False
+    _, _, _, _, _, attributes, _, base, latest, _, _, _, count = HEADER.unpack_from(records)
+    if must_expand(records, rules):
+        if size > SMALL_BYTES or count > MANY_RECORDS:
+            return True
+        codec = attributes & COMPRESSION_MASK
+        block = memoryview(records)[HEADER_SIZE:]
+        return 0 < codec <= 4 and expands_past(CompressionType(codec), block, SMALL_EXPANDED)
+    return count > MANY_RECORDS and (
+        rules.compacted or _must_see_times(attributes, base, latest, rules, now_ms)
+    )
+
+
+def _must_see_times(
+    attributes: int, base_timestamp: int, max_timestamp: int, rules: ProduceRules, now_ms: int
+) -> bool:
+    """Say whether the header's timestamps do not speak for those of all records."""
+    return attributes & LOG_APPEND_TIME_FLAG != 0 or (
+        rules.timestamp_type == 0
+        and (
+            max_timestamp - now_ms > rules.timestamp_after_max_ms
+            or max_timestamp < base_timestamp
+            or base_timestamp < NO_TIMESTAMP
+            or rules.timestamp_before_max_ms != UNLIMITED_MS
+        )
+    )
 
 
 def validate_produced(
@@ -203,15 +252,7 @@ def validate_produced(
         raise _invalid(f"producer {producer_id} sent base sequence {base_sequence}")
 
     try:
-        if attributes & LOG_APPEND_TIME_FLAG or (
-            rules.timestamp_type == 0
-            and (
-                max_timestamp - now_ms > rules.timestamp_after_max_ms
-                or max_timestamp < base_timestamp
-                or base_timestamp < NO_TIMESTAMP
-                or rules.timestamp_before_max_ms != UNLIMITED_MS
-            )
-        ):
+        if _must_see_times(attributes, base_timestamp, max_timestamp, rules, now_ms):
             return _examine(records, rules, partition, now_ms)
         if rules.target is not None and rules.target != codec:
             return _examine(records, rules, partition, now_ms)
@@ -309,10 +350,9 @@ def _examine(
         if now_ms is not None:
             dense, max_timestamp = _check_each(plain, header, rules, partition, now_ms)
         else:
-            dense, without_key = walk_closely(plain, header.records_count)
-            if rules.compacted and without_key:
-                message = _no_key(partition)
-                raise _refused([RecordError(index, message) for index in without_key], False)
+            dense, keyed = walk_closely(plain, header.records_count)
+            if rules.compacted and not keyed:
+                raise _without_keys(plain, header.records_count, partition)
     batch = records
     attributes = header.attributes
     base_timestamp = header.base_timestamp
@@ -353,10 +393,12 @@ def _check_each(
     create_time = rules.timestamp_type is TimestampType.CREATE_TIME
     earliest = now_ms - rules.timestamp_before_max_ms
     latest = now_ms + rules.timestamp_after_max_ms
+    no_key = _no_key(partition)
     within = f"[{wrap_int64(earliest)}, {wrap_int64(latest)}]"
     compacted = rules.compacted
     base_timestamp = header.base_timestamp
-    errors = []
+    errors: list[RecordError] = []
+    refused = 0
     untimely = False
     dense = True
     max_timestamp = NO_TIMESTAMP
@@ -371,23 +413,36 @@ def _check_each(
         if timestamp > max_timestamp:
             max_timestamp = timestamp
         if compacted and not has_key:
-            errors.append(RecordError(index, _no_key(partition)))
+            message = no_key
         elif create_time and timestamp != NO_TIMESTAMP:
-            if not earliest <= timestamp <= latest:
-                untimely = True
-                message = (
-                    f"Timestamp {timestamp} of message with offset {offset_delta} is out of "
-                    f"range. The timestamp should be within {within}"
-                )
-                errors.append(RecordError(index, message))
+            if earliest <= timestamp <= latest:
+                continue
+            untimely = True
+            message = (
+                f"Timestamp {timestamp} of message with offset {offset_delta} is out of "
+                f"range. The timestamp should be within {within}"
+            )
         elif appended:
             untimely = True
-            errors.append(RecordError(index, ""))
+            message = ""
+        else:
+            continue
+        refused += 1
+        if refused <= MAX_RECORD_ERRORS:
+            errors.append(RecordError(index, message))
     if errors:
         if appended:
             errors = _with_descriptions(errors, plain, header, rules)
-        raise _refused(errors, untimely)
+        raise _refused(errors, refused, untimely)
     return dense, max_timestamp
+
+
+def _without_keys(plain: Buffer, count: int, partition: TopicPartition) -> RejectedBatchError:
+    """The refusal of a compacted topic: which of the records have no key."""
+    message = _no_key(partition)
+    keyless = (index for index, (_, _, keyed) in enumerate(fields_of(plain, count)) if not keyed)
+    errors = [RecordError(index, message) for index in islice(keyless, MAX_RECORD_ERRORS)]
+    return _refused(errors, len(errors) + sum(1 for _ in keyless), False)
 
 
 def _with_descriptions(
@@ -400,9 +455,9 @@ def _with_descriptions(
     )
     kind = "PartialDefaultRecord" if in_place else "DefaultRecord"
     described = []
-    records = list(decode_records(plain, header))
+    records = enumerate(decode_records(plain, header))
     for index, message in errors:
-        record = records[index]
+        record = next(record for number, record in records if number == index)
         described.append(
             RecordError(
                 index,
@@ -471,8 +526,8 @@ def _no_key(partition: TopicPartition) -> str:
     return f"Compacted topic cannot accept message without key in topic partition {partition}"
 
 
-def _refused(errors: list[RecordError], untimely: bool) -> RejectedBatchError:
-    """All of a batch is refused for some of its records."""
+def _refused(errors: list[RecordError], refused: int, untimely: bool) -> RejectedBatchError:
+    """All of a batch is refused for `refused` of its records, of which `errors` names the first."""
     if untimely:
         code = ErrorCode.INVALID_TIMESTAMP
         message = "One or more records have been rejected due to invalid timestamp"
@@ -483,7 +538,7 @@ def _refused(errors: list[RecordError], untimely: bool) -> RejectedBatchError:
             for error in errors[:3]
         )
         message = (
-            f"One or more records have been rejected due to {len(errors)} record errors in "
+            f"One or more records have been rejected due to {refused} record errors in "
             f"total, and only showing the first three errors at most: [{shown}]"
         )
     return RejectedBatchError(code, message, message, errors)

@@ -17,6 +17,7 @@ from ottla.handlers.registry import served
 from ottla.model.errors import ProtocolError
 from ottla.model.isolation import CompressionType
 from ottla.net.connection import Connection
+from ottla.record.validate import MANY_RECORDS
 from ottla.wire.generated.delete_topics import DeleteTopicsRequest
 from ottla.wire.generated.produce import (
     PartitionProduceData,
@@ -212,10 +213,28 @@ def test_the_commonest_request_takes_it(
     assert taken_by(monkeypatch, version, acks, topic) == [True] * 3
 
 
-def taken_by(monkeypatch: pytest.MonkeyPatch, version: int, acks: int, topic: str) -> list[bool]:
+@pytest.mark.parametrize("codec", list(CompressionType)[1:])
+def test_little_that_stands_for_much_does_not_take_it(
+    codec: CompressionType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would keep the loop for longer than any other request of its size."""
+    many = batch(*[b""] * (MANY_RECORDS + 1), compression=codec)
+    assert len(many) <= produce_one.MAX_BYTES
+    assert taken_by(monkeypatch, 9, 1, "t", many) == [False] * 3
+    few = batch(bytes(1000), compression=codec)
+    assert taken_by(monkeypatch, 9, 1, "t", few) == [True] * 3
+
+
+def taken_by(
+    monkeypatch: pytest.MonkeyPatch,
+    version: int,
+    acks: int,
+    topic: str,
+    records: bytes | None = None,
+) -> list[bool]:
     """Whether each of three requests was served by hand."""
     taken = watch(monkeypatch, version)
-    data = PartitionProduceData(index=1, records=batch(bytes(100)))
+    data = PartitionProduceData(index=1, records=records or batch(bytes(100)))
     request = ProduceRequest(
         acks=acks, topic_data=[TopicProduceData(name=topic, partition_data=[data])]
     )

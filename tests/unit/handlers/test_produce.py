@@ -7,16 +7,19 @@ from tests.unit.handlers.parts import Asker, Brokerlet, Reply, id_of
 from tests.unit.replica.parts import FLUSHED
 from tests.unit.storage.parts import batch
 
-from ottla.handlers.produce import ON_LOOP_BYTES, produce
+from ottla.handlers.produce import AHEAD, MAX_RECORD_ERRORS, produce
 from ottla.model.errors import ErrorCode, ProtocolError
-from ottla.model.isolation import CompressionType
+from ottla.model.isolation import CompressionType, TimestampType
 from ottla.model.names import CONSUMER_OFFSETS
-from ottla.record.builder import build_batch
-from ottla.record.records import Record
+from ottla.record.builder import assemble_batch, build_batch
+from ottla.record.records import Record, append_record
+from ottla.record.validate import MANY_RECORDS, SMALL_BYTES
+from ottla.record.validate import MAX_RECORD_ERRORS as BATCH_RECORD_ERRORS
 from ottla.wire.generated.produce import (
     PartitionProduceData,
     PartitionProduceResponse,
     ProduceRequest,
+    ProduceResponse,
     TopicProduceData,
 )
 
@@ -300,9 +303,33 @@ def compressed(**options: Any) -> memoryview:
     """More than is expanded on the loop."""
     import random
 
-    value = random.Random(1).randbytes(2 * ON_LOOP_BYTES)
+    value = random.Random(1).randbytes(2 * SMALL_BYTES)
     record = Record(timestamp=1, key=b"k", value=value)
     return memoryview(bytearray(build_batch([record], compression=CompressionType.GZIP, **options)))
+
+
+def untimely(count: int) -> memoryview:
+    """A few hundred bytes that stand for `count` records, all of them too late."""
+    records = bytearray()
+    append_record(records, 0, 1 << 50, None, None)
+    batch = assemble_batch(
+        bytes(records) * count,
+        count,
+        base_offset=0,
+        last_offset_delta=count - 1,
+        leader_epoch=-1,
+        base_timestamp=1 << 60,
+        max_timestamp=1 << 61,
+        compression=CompressionType.ZSTD,
+        level=None,
+        producer_id=-1,
+        producer_epoch=-1,
+        base_sequence=-1,
+        transactional=False,
+        control=False,
+        timestamp_type=TimestampType.CREATE_TIME,
+    )
+    return memoryview(bytearray(batch))
 
 
 def drive(producer: Producer, coroutine: Any) -> Any:
@@ -322,7 +349,7 @@ def test_large_compressed_batches_are_expanded_by_a_worker() -> None:
     assert producer.context.detached == 1, "the buffer goes along"
     log = producer.broker.partition("t", 1).log
     asked.send(None)
-    assert log.log_end_offset == 0, "nothing is appended before all were looked at"
+    assert log.log_end_offset == 0, "nothing is appended before it was looked at"
     producer.broker.workers.run_all()
     answer = drive(producer, asked)
     assert codes(answer) == [0, 0]
@@ -353,3 +380,37 @@ def test_without_acknowledgement_a_worker_answers_nobody_either() -> None:
     assert drive(producer, producer.send({("t", 0): compressed()}, NONE)) is None
     with pytest.raises(ProtocolError):
         drive(producer, producer.send({("t", 0): compressed(), ("t", 9): sent()}, NONE))
+
+
+def test_few_bytes_that_stand_for_many_records_are_left_to_a_worker() -> None:
+    producer = Producer()
+    producer.broker.create("t")
+    batch = untimely(MANY_RECORDS + 1)
+    assert len(batch) < 200
+    asked = producer.send({("t", 0): batch})
+    assert not isinstance(asked, ProduceResponse)
+    (row,) = rows(drive(producer, asked))
+    assert row.error_code == ErrorCode.INVALID_TIMESTAMP
+    assert len(row.record_errors) == BATCH_RECORD_ERRORS
+
+
+@pytest.mark.parametrize("count", [MANY_RECORDS, MANY_RECORDS + 1])
+def test_an_answer_names_so_many_records_and_no_more(count: int) -> None:
+    """Whether a worker looked at them or not."""
+    producer = Producer()
+    producer.broker.create("t", 15)
+    answer = producer.send({("t", number): untimely(count) for number in range(15)})
+    if not isinstance(answer, ProduceResponse):
+        answer = drive(producer, answer)
+    assert codes(answer) == [ErrorCode.INVALID_TIMESTAMP] * 15
+    assert sum(len(row.record_errors) for row in rows(answer)) == MAX_RECORD_ERRORS
+
+
+def test_workers_have_a_few_batches_of_one_request_at_a_time() -> None:
+    """However many there are: what they expand to is not in memory together."""
+    producer = Producer()
+    producer.broker.create("t", 3 * AHEAD)
+    asked = producer.send({("t", number): compressed() for number in range(3 * AHEAD)})
+    asked.send(None)
+    assert len(producer.broker.workers.waiting) == AHEAD
+    assert codes(drive(producer, asked)) == [0] * (3 * AHEAD)

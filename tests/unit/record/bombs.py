@@ -63,6 +63,11 @@ def xerial(block: bytes, blocks: int) -> bytes:
     return XERIAL_MAGIC + struct.pack(">ii", 1, 1) + chunk * blocks
 
 
+def skippable(frames: int) -> bytes:
+    """Frames that hold nothing, of LZ4 and Zstandard alike."""
+    return (b"\x50\x2a\x4d\x18" + bytes(4)) * frames
+
+
 def _gzip_lies(size: int) -> bytes:
     return gzip_member(8 << 20)[:-4] + struct.pack("<I", size)
 
@@ -94,6 +99,7 @@ BOMBS: dict[str, tuple[CompressionType, Callable[[], bytes]]] = {
         SNAPPY,
         lambda: xerial(snappy_claim(2 * GIB, b"\x00x"), 1000),
     ),
+    "snappy framed, 300,000 empty blocks": (SNAPPY, lambda: xerial(b"\x00", 300_000)),
     "lz4, 10 GiB": (LZ4, lambda: lz4_frame(_lz4_block(), 600)),
     "lz4, 40 GiB past the blocks looked at": (LZ4, lambda: lz4_frame(_lz4_block(), 2000)),
     "lz4, says it is 8 EiB": (LZ4, lambda: lz4_frame(_lz4_block(), 2, 2**63)),
@@ -106,6 +112,7 @@ BOMBS: dict[str, tuple[CompressionType, Callable[[], bytes]]] = {
     "zstd, 64 MiB truly compressed": (ZSTD, lambda: bytes(cramjam.zstd.compress(bytes(64 << 20)))),
     "zstd, 64 MiB that does not say so": (ZSTD, lambda: _zstd_streamed(64 << 20)),
     "zstd, many frames": (ZSTD, lambda: bytes(cramjam.zstd.compress(bytes(2 << 20))) * 5000),
+    "zstd, nothing but skippable frames": (ZSTD, lambda: skippable(200_000)),
     "zstd, empty blocks": (ZSTD, lambda: zstd_frame(200_000, 0)),
 }
 

@@ -1,5 +1,7 @@
 """What the shapes put to Kafka do not show; those are in test_validate_against_kafka.py."""
 
+from typing import Any
+
 import pytest
 
 from ottla.model.errors import ErrorCode
@@ -11,10 +13,13 @@ from ottla.record.checksum import Buffer
 from ottla.record.compression import compress
 from ottla.record.records import Record, read_records
 from ottla.record.validate import (
+    MANY_RECORDS,
+    MAX_RECORD_ERRORS,
     ProducedBatch,
     ProduceRules,
     RejectedBatchError,
     must_expand,
+    takes_long,
     validate_produced,
 )
 
@@ -103,6 +108,45 @@ def test_whether_a_codec_will_run() -> None:
     assert must_expand(some(codec=LZ4), ProduceRules())
     assert must_expand(some(codec=LZ4), ProduceRules(target=NONE, walk=False))
     assert not must_expand(some(codec=LZ4), ProduceRules(target=LZ4, walk=False))
+
+
+def test_what_takes_long_is_known_beforehand() -> None:
+    def slow(batch: bytes, **rules: Any) -> bool:
+        return takes_long(batch, ProduceRules(**rules), NOW_MS)
+
+    many = [Record(timestamp=NOW_MS, value=bytes(7)) for _ in range(MANY_RECORDS + 1)]
+    late = [record._replace(timestamp=NOW_MS * 2) for record in many]
+    assert not slow(b"")
+    assert not slow(some(codec=LZ4)), "few records, of few bytes"
+    assert not slow(build_batch(many)), "the walk over lengths is fast"
+    assert slow(build_batch(many), compacted=True)
+    assert slow(build_batch(late))
+    assert not slow(build_batch(late), timestamp_type=TimestampType.LOG_APPEND_TIME)
+    for codec in list(CompressionType)[1:]:
+        assert slow(build_batch(many, compression=codec))
+        assert not slow(build_batch(many, compression=codec), walk=False)
+    large = build_batch([Record(timestamp=NOW_MS, value=bytes(2 << 20))], compression=ZSTD)
+    assert len(large) < 1_000
+    assert slow(large), "one record, but what a record"
+
+
+def keyless(count: int) -> bytes:
+    return build_batch([Record(timestamp=NOW_MS, value=b"x") for _ in range(count)])
+
+
+def test_so_many_records_are_named_and_all_of_them_counted() -> None:
+    count = MAX_RECORD_ERRORS + 5
+    for batch, rules in (
+        (keyless(count), ProduceRules(compacted=True)),
+        (keyless(count), ProduceRules(compacted=True, target=ZSTD)),
+        (some(count, ahead_ms=4_000_000), ProduceRules()),
+    ):
+        with pytest.raises(
+            RejectedBatchError, match=f"due to {count} |invalid timestamp"
+        ) as raised:
+            check(batch, rules)
+        named = [index for index, _ in raised.value.record_errors]
+        assert named == list(range(MAX_RECORD_ERRORS))
 
 
 @pytest.mark.parametrize("codec", CompressionType)
