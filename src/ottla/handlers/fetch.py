@@ -69,8 +69,17 @@ def fetch(context: Context, request: FetchRequest) -> FetchResponse | Reply:
     if opened.fetch is None:
         return FetchResponse(error_code=opened.error)
     fetch_set = opened.fetch
-    _update(context, fetch_set, request)
-    if not opened.full:
+    wanted = len(fetch_set.wanted)
+    try:
+        _update(context, fetch_set, request)
+    except ApiError:
+        broker.fetch_sessions.forget(fetch_set.session_id)
+        raise
+    if len(fetch_set.wanted) > wanted and not broker.fetch_sessions.keep(fetch_set):
+        if not opened.full:
+            fetch_set.close()
+            return FetchResponse(error_code=ErrorCode.FETCH_SESSION_ID_NOT_FOUND)
+    elif not opened.full:
         broker.fetch_sessions.forget_empty(fetch_set)
     waiting = Fetch(context, request, fetch_set, full=opened.full)
     return waiting.start()

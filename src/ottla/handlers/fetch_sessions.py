@@ -27,6 +27,9 @@ MAX_EPOCH = 2**31 - 1
 EVICT_AFTER_MS = 120_000
 """A session unused for this long gives its place to a new one."""
 
+MAX_WANTED = 500_000
+"""Partitions that all sessions may want together: some 150 MB."""
+
 PartitionKey = tuple[TopicName | Uuid, PartitionId]
 
 
@@ -207,6 +210,22 @@ class FetchSessions:
         fetch.epoch = 1
         fetch.used_ms = now_ms
         self._sessions[session_id] = fetch
+
+    def keep(self, fetch: FetchSet) -> bool:
+        """Say whether a set that grew may go on as a session, if it is one.
+
+        Where all sessions together want too much it is none any more, and lives
+        for this request.
+        """
+        if fetch.session_id == NO_SESSION or self.wanted() <= MAX_WANTED:
+            return True
+        del self._sessions[fetch.session_id]
+        fetch.session_id = NO_SESSION
+        return False
+
+    def wanted(self) -> int:
+        """How many partitions all sessions want."""
+        return sum(len(session.wanted) for session in self._sessions.values())
 
     def forget(self, session_id: int) -> None:
         session = self._sessions.pop(session_id, None)

@@ -8,8 +8,10 @@ from tests.unit.handlers.parts import PLENTY, Asker, Brokerlet, Reply, id_of
 from tests.unit.replica.parts import FLUSHED
 from tests.unit.storage.parts import batch
 
+from ottla.handlers import fetch as fetch_handler
+from ottla.handlers import fetch_sessions
 from ottla.handlers.fetch import fetch
-from ottla.model.errors import ErrorCode, StorageError
+from ottla.model.errors import ApiError, ErrorCode, StorageError
 from ottla.model.workers import Lane
 from ottla.record.batch import batches
 from ottla.storage.memory_disk import MemoryDisk
@@ -372,3 +374,35 @@ def test_a_reader_of_committed_records_stops_at_an_open_transaction() -> None:
         assert (row.high_watermark, row.last_stable_offset) == (3, 1)
         assert row.aborted_transactions == ([] if committed else None)
     assert isinstance(consumer.ask({("t", 0): 1}, committed=True, wait_ms=500), Reply)
+
+
+# What sessions hold
+
+
+def test_sessions_beyond_what_all_may_hold_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetch_sessions, "MAX_WANTED", 2)
+    consumer = Consumer()
+    with_records(consumer, 1, 1, 1)
+    sessions = consumer.broker.fetch_sessions
+    first = consumer.ask({("t", 0): 0, ("t", 1): 0}, session=(0, 0))
+    assert first.session_id
+    second = consumer.ask({("t", 2): 0}, session=(0, 0))
+    assert second.session_id == 0
+    assert bases(rows(second)[0]) == [0], "it is served all the same"
+    assert (len(sessions), sessions.wanted()) == (1, 2)
+    grown = consumer.ask({("t", 2): 0}, session=(first.session_id, 1))
+    assert grown.error_code == ErrorCode.FETCH_SESSION_ID_NOT_FOUND
+    assert (len(sessions), sessions.wanted()) == (0, 0)
+    assert not consumer.broker.partition("t", 0).watchers
+    assert consumer.ask({("t", 2): 0}, session=(0, 0)).session_id
+
+
+def test_a_session_that_wants_too_much_leaves_nothing_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fetch_handler, "MAX_PARTITIONS", 1)
+    consumer = Consumer()
+    with_records(consumer, 1, 1)
+    with pytest.raises(ApiError):
+        consumer.ask({("t", 0): 0, ("t", 1): 0}, session=(0, 0))
+    assert len(consumer.broker.fetch_sessions) == 0
