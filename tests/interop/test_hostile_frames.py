@@ -2,6 +2,7 @@
 
 import asyncio
 import struct
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -9,6 +10,7 @@ from tests.support.raw_client import RawClient, framed, request_bytes
 from tests.support.target import Site, Target, running_target
 from tests.support.witness import PRODUCE_VERSION, batch, produce_request
 
+from ottla.broker.log_rate import LINES
 from ottla.model.errors import ErrorCode
 from ottla.wire.apis import API
 from ottla.wire.generated.api_versions import ApiVersionsRequest
@@ -237,3 +239,39 @@ def test_a_correlation_id_may_come_twice(target: Target) -> None:
             assert struct.unpack_from(">i", await client.frame()) == (9,)
 
     target.withstands(case, log_lines=0)
+
+
+@pytest.mark.parametrize("raw", [b"\xff", b"\xc3\x28", b"\xed\xa0\x80", b"\xf8\x88\x80\x80\x80"])
+def test_a_client_id_that_is_not_utf8_closes_the_connection(target: Target, raw: bytes) -> None:
+    if target.is_kafka:
+        pytest.skip("Kafka reads what is not UTF-8 as U+FFFD")
+    closes_on(target, framed(struct.pack(">hhih", 18, 0, 0, len(raw)) + raw))
+
+
+def test_a_tagged_field_that_comes_twice_is_skipped_twice(target: Target) -> None:
+    async def case(site: Site) -> None:
+        client = await site.connect()
+        header = struct.pack(">hhih", 18, 3, 5, 3) + b"raw" + b"\x02\x05\x01a\x05\x01b"
+        client.write(framed(header + b"\x03go\x02\x31" + b"\x00"))
+        assert struct.unpack_from(">ih", await client.frame()) == (5, 0)
+
+    target.withstands(case, log_lines=0)
+
+
+def test_a_flood_of_bad_connections_is_no_flood_in_the_log(target: Target) -> None:
+    """A line for each at first, then one that counts the others."""
+
+    async def case(site: Site) -> None:
+        for _ in range(50):
+            clients = [await site.connect() for _ in range(20)]
+            for client in clients:
+                client.write(b"\xff\xff\xff\xff")
+            for client in clients:
+                assert await client.closed() == b""
+
+    began = time.monotonic()
+    before = len(target.log())
+    target.withstands(case, log_lines=1_000)
+    took_s = time.monotonic() - began
+    written = len(target.log()) - before
+    assert target.is_kafka or written <= LINES * (2 + took_s)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ottla import __version__
+from ottla.broker.log_rate import LogRate
 from ottla.broker.options import ServeOptions
 from ottla.config.broker_config import BrokerConfig
 from ottla.config.environment import read_environment
@@ -164,6 +165,7 @@ def _log_to_stderr() -> None:
         format="[%(asctime)s] %(levelname)s %(message)s (%(name)s)",
     )
     logging.getLogger("asyncio").setLevel(logging.ERROR)
+    logging.getLogger("ottla.net").addFilter(LogRate())
 
 
 def _open_parts(clock: Clock, *, memory: bool) -> tuple[Disk, Callable[[str], Store]]:
