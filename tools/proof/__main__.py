@@ -1,5 +1,6 @@
 """`python -m tools.proof`: run the long counts and append them to the committed tables."""
 
+import os
 import random
 import sys
 import tempfile
@@ -7,7 +8,8 @@ import time
 from pathlib import Path
 
 import click
-from tools.proof import kill9, table
+from tests.support.target import running_target
+from tools.proof import frames, fuzz, kill9, table
 from tools.subject import Ottla
 
 
@@ -36,19 +38,85 @@ def prove_kill9(cycles: int, seed: int) -> bool:
             "each": [list(cycle) for cycle in outcome.cycles],
         },
     )
-    for complaint in outcome.violations:
+    return _concluded(outcome.violations, f"{len(outcome.cycles)} cycles", page)
+
+
+def prove_decoders(inputs: int, seed: int, jobs: int) -> bool:
+    """Broken input for every decoder; whether all of it was read or refused."""
+    began = time.monotonic()
+    outcome = fuzz.run(inputs, seed, jobs, click.echo)
+    seconds = time.monotonic() - began
+    page = table.append(
+        "decoders",
+        {
+            "inputs": outcome.inputs,
+            "read": outcome.read,
+            "refused": outcome.refused,
+            "memory_grown_mib": outcome.grown_bytes >> 20,
+            "violations": len(outcome.violations),
+            "processes": jobs,
+            "inputs_a_second": round(outcome.inputs / seconds),
+            "seconds": round(seconds),
+            "seed": seed,
+        },
+    )
+    return _concluded(outcome.violations, f"{outcome.inputs:,} inputs", page)
+
+
+def prove_frames(count: int, seed: int) -> bool:
+    """Hostile frames at a broker; whether it lived, within its memory, and served another."""
+    with tempfile.TemporaryDirectory() as folder, running_target(Path(folder)) as target:
+        began = time.monotonic()
+        outcome = frames.run(target, count, seed, click.echo)
+        seconds = time.monotonic() - began
+    page = table.append(
+        "frames",
+        {
+            "frames": outcome.frames,
+            "connections": outcome.connections,
+            "closed": outcome.closed,
+            "probes": outcome.probes,
+            "probe_ms_median": outcome.probe_ms_median,
+            "probe_ms_p99": outcome.probe_ms_p99,
+            "probe_ms_max": outcome.probe_ms_max,
+            "rss_before_mib": outcome.rss_before >> 20,
+            "rss_after_mib": outcome.rss_after >> 20,
+            "rss_peak_mib": outcome.rss_peak >> 20,
+            "log_lines": outcome.log_lines,
+            "violations": len(outcome.violations),
+            "seconds": round(seconds),
+            "seed": seed,
+        },
+    )
+    return _concluded(outcome.violations, f"{outcome.frames:,} frames", page)
+
+
+def _concluded(violations: list[str], what: str, page: Path) -> bool:
+    for complaint in violations:
         click.echo(complaint, err=True)
-    click.echo(f"{len(outcome.violations)} violations in {len(outcome.cycles)} cycles: {page}")
-    return not outcome.violations
+    click.echo(f"{len(violations)} violations in {what}: {page}")
+    return not violations
 
 
-@click.command(help="Run the long counts; each appends to its table under docs/proof.")
+@click.command(
+    help="Run the long counts; each appends to its table under docs/proof. 0 leaves one out."
+)
 @click.option("--kill9-cycles", default=50, show_default=True, help="Deaths under load.")
-@click.option("--seed", type=int, help="When to kill; by default a new one.")
-def main(kill9_cycles: int, seed: int | None) -> None:
+@click.option("--inputs", default=10_000_000, show_default=True, help="For the decoders.")
+@click.option("--frames", "count", default=100_000, show_default=True, help="Hostile ones.")
+@click.option("--jobs", default=os.cpu_count() or 1, show_default=True, help="For the decoders.")
+@click.option("--seed", type=int, help="Of everything random; by default a new one.")
+def main(kill9_cycles: int, inputs: int, count: int, jobs: int, seed: int | None) -> None:
     """Run everything; exit 1 when anything was violated."""
     chosen = seed if seed is not None else random.SystemRandom().randrange(1 << 31)
-    sys.exit(0 if prove_kill9(kill9_cycles, chosen) else 1)
+    held = True
+    if inputs:
+        held &= prove_decoders(inputs, chosen, jobs)
+    if count:
+        held &= prove_frames(count, chosen)
+    if kill9_cycles:
+        held &= prove_kill9(kill9_cycles, chosen)
+    sys.exit(0 if held else 1)
 
 
 if __name__ == "__main__":
