@@ -19,6 +19,7 @@ from ottla.handlers.context import BrokerViews, Client, Context
 from ottla.handlers.produce import FIRST_WITH_IDS, KNOWN_ACKS, NONE, find
 from ottla.handlers.registry import Api
 from ottla.model.errors import ApiError, ProtocolError, StorageError
+from ottla.model.ids import NO_LEADER_EPOCH
 from ottla.model.parts import Parts
 from ottla.net.connection import Connection
 from ottla.record.batch import (
@@ -26,6 +27,7 @@ from ottla.record.batch import (
     COMPRESSION_MASK,
     HEADER_SIZE,
     TRANSACTIONAL_FLAG,
+    stamp,
 )
 from ottla.record.validate import takes_long, validate_produced
 from ottla.replica.partition import Partition
@@ -143,9 +145,13 @@ def produce_one(
         )
         if produced.attributes & TRANSACTIONAL_FLAG:
             return None
+    except ApiError:
+        return None  # the same error comes again, where there is an answer for it
+    try:
         result = partition.append(produced.batch, produced, now_ms)
     except (ApiError, StorageError):
-        # Nothing was appended; the same error comes again, where there is an answer for it.
+        # Nothing was appended, but the batch may be stamped: for another try it is as it came.
+        stamp(records, 0, 0, NO_LEADER_EPOCH)
         return None
     if route.acks == NONE:
         return []
