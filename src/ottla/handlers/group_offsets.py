@@ -220,9 +220,14 @@ async def _fetch_all(
     context: Context, group: OffsetFetchRequestGroup, require_stable: bool
 ) -> OffsetFetchResponseGroup:
     """Of every topic that the client may know of and, where ids are asked for, that has one."""
-    found = await context.broker.groups.fetch_offsets(group, require_stable)
+    asked = await context.broker.groups.committed_topics(group.group_id)
+    found = await _fetch_portions(context, group, asked, require_stable)
     topics = []
     for topic in found.topics:
+        # What was deleted since they were asked for is not there, and no error.
+        topic.partitions = [part for part in topic.partitions if not _is_absent(part)]
+        if not topic.partitions:
+            continue
         if not context.authorize("DESCRIBE", "TOPIC", topic.name):
             continue
         if context.api_version >= FIRST_WITH_TOPIC_IDS:
@@ -241,30 +246,47 @@ async def _fetch_some(
     topics: list[OffsetFetchRequestTopics],
     require_stable: bool,
 ) -> OffsetFetchResponseGroup:
-    """Many are looked up in portions of whole topics."""
-    groups = context.broker.groups
-    slices = Slices(context.broker.transport_clock)
-    group.topics = asked = []
-    found = None
-    count = 0
+    asked = []
     failed = []
     for topic in topics:
         code = _resolve(context, topic)
-        if code is not None:
+        if code is None:
+            asked.append(topic)
+        else:
             failed.append(_failed_topic(topic.name, topic.topic_id, topic.partition_indexes, code))
-            continue
-        asked.append(topic)
+    found = await _fetch_portions(context, group, asked, require_stable)
+    found.topics += failed
+    return found
+
+
+async def _fetch_portions(
+    context: Context,
+    group: OffsetFetchRequestGroup,
+    topics: list[OffsetFetchRequestTopics],
+    require_stable: bool,
+) -> OffsetFetchResponseGroup:
+    """Many are looked up in portions of whole topics."""
+    groups = context.broker.groups
+    slices = Slices(context.broker.transport_clock)
+    group.topics = portion = []
+    found = None
+    count = 0
+    for topic in topics:
+        portion.append(topic)
         count += len(topic.partition_indexes)
         if count >= FETCHED_AT_ONCE:
             found = _joined(found, await groups.fetch_offsets(group, require_stable))
-            group.topics = asked = []
+            group.topics = portion = []
             count = 0
             await slices.rest()
-    if found is None or asked:
+    if found is None or portion:
         found = _joined(found, await groups.fetch_offsets(group, require_stable))
     await slices.rest_before_answer()
-    found.topics += failed
     return found
+
+
+def _is_absent(part: OffsetFetchResponsePartitions) -> bool:
+    return part.committed_offset == -1 and part.error_code == ErrorCode.NONE
 
 
 def _joined(

@@ -7,14 +7,17 @@ requests every few milliseconds.
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
+from typing import Any
 
 from ottla.handlers.context import Context
+from ottla.handlers.slices import answer
 from ottla.handlers.topics import auto_create
 from ottla.metadata.image import PartitionImage, TopicImage
 from ottla.model.errors import ApiError, ErrorCode
 from ottla.model.ids import NO_BROKER, ZERO_UUID, PartitionId, Uuid
 from ottla.model.names import INTERNAL_TOPICS, check_topic_name
+from ottla.model.steps import Steps
 from ottla.wire.codec import encode_around, encode_struct
 from ottla.wire.generated.describe_cluster import (
     DescribeClusterBroker,
@@ -269,8 +272,17 @@ def describe_cluster(context: Context, request: DescribeClusterRequest) -> Descr
 
 def describe_topic_partitions(
     context: Context, request: DescribeTopicPartitionsRequest
-) -> DescribeTopicPartitionsResponse:
+) -> DescribeTopicPartitionsResponse | Coroutine[Any, Any, DescribeTopicPartitionsResponse]:
     """Page through topics in the order of their names (KIP-966)."""
+    broker = context.broker
+    count = len(request.topics or broker.image.topics)
+    return answer(broker.transport_clock, count, _page(context, request))
+
+
+def _page(
+    context: Context, request: DescribeTopicPartitionsRequest
+) -> Steps[DescribeTopicPartitionsResponse]:
+    """One page, a topic a step; all of it is of one image."""
     image = context.broker.image
     limit = max(
         1,
@@ -292,6 +304,7 @@ def describe_topic_partitions(
     response = DescribeTopicPartitionsResponse()
     left = limit
     for name in names:
+        yield
         if not context.authorize("DESCRIBE", "TOPIC", name):
             if not everything:
                 response.topics.append(

@@ -26,7 +26,12 @@ from ottla.wire.generated.delete_groups import DeletableGroupResult, DeleteGroup
 from ottla.wire.generated.describe_groups import DescribedGroup, DescribeGroupsRequest
 from ottla.wire.generated.leave_group import LeaveGroupResponse, MemberResponse
 from ottla.wire.generated.list_groups import ListedGroup, ListGroupsRequest, ListGroupsResponse
-from ottla.wire.generated.offset_fetch import OffsetFetchResponseGroup, OffsetFetchResponseTopics
+from ottla.wire.generated.offset_fetch import (
+    OffsetFetchRequestTopics,
+    OffsetFetchResponseGroup,
+    OffsetFetchResponsePartitions,
+    OffsetFetchResponseTopics,
+)
 
 DENIED = ErrorCode.GROUP_AUTHORIZATION_FAILED
 
@@ -37,10 +42,17 @@ class Coordinator:
     def __init__(self) -> None:
         self.asked: list[Any] = []
 
+    async def committed_topics(self, group_id: str) -> list[OffsetFetchRequestTopics]:
+        return [OffsetFetchRequestTopics(name=name) for name in ("t", "hidden")]
+
     async def fetch_offsets(self, request: Any, require_stable: bool) -> Any:
         self.asked.append(request)
-        names = ["t", "hidden"] if request.topics is None else [t.name for t in request.topics]
-        topics = [OffsetFetchResponseTopics(name=name) for name in names]
+        topics = [
+            OffsetFetchResponseTopics(
+                name=topic.name, partitions=[OffsetFetchResponsePartitions(committed_offset=1)]
+            )
+            for topic in request.topics
+        ]
         return OffsetFetchResponseGroup(group_id=request.group_id, topics=topics)
 
     async def describe_groups(self, ids: list[str], version: int) -> list[DescribedGroup]:

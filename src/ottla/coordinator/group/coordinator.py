@@ -6,7 +6,7 @@ handlers' matter: what arrives here names topics that exist.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from ottla.coordinator.group.classic import ClassicGroup, GroupState, join_error
 from ottla.coordinator.group.history import Rebalance
@@ -36,9 +36,12 @@ from ottla.wire.generated.offset_commit import OffsetCommitRequest, OffsetCommit
 from ottla.wire.generated.offset_delete import OffsetDeleteRequest, OffsetDeleteResponse
 from ottla.wire.generated.offset_fetch import (
     OffsetFetchRequestGroup,
+    OffsetFetchRequestTopics,
     OffsetFetchResponseGroup,
 )
 from ottla.wire.generated.sync_group import SyncGroupRequest, SyncGroupResponse
+
+T = TypeVar("T")
 
 GATHER_QUIET_MS = 75
 GATHER_AT_MOST_MS = 500
@@ -211,15 +214,21 @@ class GroupCoordinator:
         )
         return response
 
+    async def committed_topics(self, group_id: str) -> list[OffsetFetchRequestTopics]:
+        """What a group has committed offsets for, as a question. Raises ApiError as `fetch_offsets`."""
+        return await self._read_offsets(group_id, lambda shard: shard.committed_topics(group_id))
+
     async def fetch_offsets(
         self, request: OffsetFetchRequestGroup, require_stable: bool
     ) -> OffsetFetchResponseGroup:
         """What one group committed. Raises ApiError, which is the group's then."""
+        return await self._read_offsets(
+            request.group_id, lambda shard: shard.fetch(request, require_stable)
+        )
+
+    async def _read_offsets(self, group_id: str, look: Callable[[GroupShard], T]) -> T:
         try:
-            return await self._runtime.read(
-                self.partition_for(request.group_id),
-                lambda shard: shard.fetch(request, require_stable),
-            )
+            return await self._runtime.read(self.partition_for(group_id), look)
         except ApiError as error:
             if error.code is ErrorCode.COORDINATOR_NOT_AVAILABLE:
                 # Consumers before 3.9 do not know it here; this one makes them look again.

@@ -49,6 +49,7 @@ from ottla.wire.generated.offset_delete import (
 )
 from ottla.wire.generated.offset_fetch import (
     OffsetFetchRequestGroup,
+    OffsetFetchRequestTopics,
     OffsetFetchResponseGroup,
     OffsetFetchResponsePartitions,
     OffsetFetchResponseTopics,
@@ -319,19 +320,8 @@ class GroupShard:
         """OffsetFetch of one group; without topics, of everything it committed."""
         group_id = request.group_id
         response = OffsetFetchResponseGroup(group_id=group_id)
-        if request.topics is None:
-            for topic, partitions in self.offsets.of_group(group_id).items():
-                response.topics.append(
-                    OffsetFetchResponseTopics(
-                        name=topic,
-                        partitions=[
-                            self._fetched(group_id, topic, index, ZERO_UUID, require_stable)
-                            for index in partitions
-                        ],
-                    )
-                )
-            return response
-        for asked in request.topics:
+        topics = request.topics
+        for asked in self.committed_topics(group_id) if topics is None else topics:
             response.topics.append(
                 OffsetFetchResponseTopics(
                     name=asked.name,
@@ -343,6 +333,13 @@ class GroupShard:
                 )
             )
         return response
+
+    def committed_topics(self, group_id: str) -> list[OffsetFetchRequestTopics]:
+        """The topics and partitions a group has committed offsets for."""
+        return [
+            OffsetFetchRequestTopics(name=topic, partition_indexes=list(partitions))
+            for topic, partitions in self.offsets.of_group(group_id).items()
+        ]
 
     def _fetched(
         self, group_id: str, topic: TopicName, index: int, topic_id: Uuid, require_stable: bool

@@ -107,7 +107,7 @@ async def ours() -> tuple[list[str], list[bytes]]:
         coordinator.load(partition, port)
     for _ in range(4):
         await asyncio.sleep(0)
-    broker = SimpleNamespace(groups=coordinator, image=image())
+    broker = SimpleNamespace(groups=coordinator, image=image(), transport_clock=ManualClock())
 
     async def send(name: str, request: Message, version: int) -> Any:
         context = SimpleNamespace(
