@@ -529,7 +529,7 @@ def test_members_share_and_are_described(
     ]  # fmt: skip
     assert rows.splitlines()[0].split() == [
         "TOPIC", "PARTITION", "CURRENT-OFFSET", "LOG-START-OFFSET", "LOG-END-OFFSET", "LAG",
-        "MEMBER-ID", "CLIENT-ID", "HOST",
+        "LAG-TIME", "RATE", "MEMBER-ID", "CLIENT-ID", "HOST",
     ]  # fmt: skip
     assert len(rows.splitlines()) == 5
     said = ottla.fails("group", "reset", name, "-t", name, "--to-earliest")

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from ottla.cli.connect import Failure, brokers_option, explain, run
+from ottla.cli.lag import age_text, lag_times, write_rates
 from ottla.cli.moments import duration_ms, moment_ms
 from ottla.cli.output import block, echo_json, echo_lines, echo_rows, format_option, table
 from ottla.client.cluster_view import ClusterView, NoSuchTopicError
@@ -23,6 +24,8 @@ LAG_COLUMNS = (
     "log_start_offset",
     "log_end_offset",
     "lag",
+    "lag_time",
+    "rate",
     "member_id",
     "client_id",
     "host",
@@ -62,10 +65,15 @@ def list_groups(brokers: str, states: tuple[str, ...], output: str) -> None:
 @brokers_option
 @format_option
 def describe(names: tuple[str, ...], brokers: str, output: str) -> None:
-    """Show members, committed offsets and lag of groups."""
+    """Show members, committed offsets and lag of groups.
+
+    LAG-TIME is the age of the oldest record the group has not read, RATE how many records a
+    second were written in the last minute.
+    """
+    now_ms = time.time_ns() // 1_000_000
 
     async def action(view: ClusterView) -> list[dict[str, Any]]:
-        return [await _description(view, name) for name in names]
+        return [await _description(view, name, now_ms) for name in names]
 
     described = run(brokers, action)
     if output == "json":
@@ -81,16 +89,29 @@ def describe(names: tuple[str, ...], brokers: str, output: str) -> None:
         echo_lines(block({**header, "members": len(each["members"])}))
         if each["partitions"]:
             click.echo()
-            echo_lines(table(each["partitions"], LAG_COLUMNS))
+            echo_lines(table([_for_people(row) for row in each["partitions"]], LAG_COLUMNS))
 
 
-async def _description(view: ClusterView, name: str) -> dict[str, Any]:
+def _for_people(row: dict[str, Any]) -> dict[str, Any]:
+    seconds = row["lag_time"]
+    return {**row, "lag_time": None if seconds is None else age_text(seconds)}
+
+
+async def _description(view: ClusterView, name: str, now_ms: int) -> dict[str, Any]:
+    """`lag_time` is in seconds, `rate` in records a second."""
     groups = Groups(view)
     described = await groups.describe(name)
     committed = await groups.committed(name)
     owners = _owners(described)
     shown = sorted({*committed, *owners})
     starts, ends = await _bounds_of_existing(view, shown)
+    behind = {
+        each: committed[each].offset
+        for each in ends
+        if each in committed and committed[each].offset < ends[each]
+    }
+    ages = await lag_times(view, behind, now_ms)
+    rates = await write_rates(view, ends, now_ms)
     rows = []
     for partition in shown:
         current = committed[partition].offset if partition in committed else None
@@ -104,6 +125,8 @@ async def _description(view: ClusterView, name: str) -> dict[str, Any]:
                 "log_start_offset": starts.get(partition),
                 "log_end_offset": end,
                 "lag": None if current is None or end is None else max(0, end - current),
+                "lag_time": 0.0 if current is not None and current == end else ages.get(partition),
+                "rate": round(rates[partition], 2) if partition in rates else None,
                 "member_id": owner.member_id if owner else None,
                 "instance_id": owner.instance_id if owner else None,
                 "client_id": owner.client_id if owner else None,
