@@ -18,6 +18,7 @@ until `forget`. `entries` and `last_offset` are always known.
 import sys
 from array import array
 from bisect import bisect_right
+from operator import lt
 
 from ottla.model.ids import Offset
 from ottla.storage.disk import Disk, is_passing
@@ -78,6 +79,15 @@ class OffsetIndex:
             offsets[0] >= 0
             and positions[0] > 0
             and (len(offsets) == 1 or (offsets[-1] > offsets[0] and positions[-1] > positions[0]))
+        )
+
+    def fits(self, size: int) -> bool:
+        """Say whether what was loaded can be of a segment of `size` bytes: entries rise in it."""
+        offsets, positions = self._offsets, self._positions
+        return not positions or (
+            positions[-1] < size
+            and all(map(lt, offsets, offsets[1:]))
+            and all(map(lt, positions, positions[1:]))
         )
 
     def expect(self, entries: int) -> None:

@@ -167,7 +167,10 @@ def recover(
             continue
         active = index + 1 == len(segments)
         segment.open(now_ms, segment.base_offset)
-        sound = segment.offset_index.load() and segment.time_index.load()
+        offset_index = segment.offset_index
+        sound = (
+            offset_index.load() and offset_index.fits(segment.size) and segment.time_index.load()
+        )
         segment.largest_timestamp = segment.time_index.last_timestamp
         segment.largest_timestamp_offset = segment.time_index.last_offset
         bound = None if active else segments[index + 1].base_offset

@@ -120,3 +120,17 @@ def test_what_cannot_be_an_index_is_said_to_be_none() -> None:
         assert not OffsetIndex(disk, PATH, BASE).load()
     disk.write(PATH, b"", sync=False)
     assert OffsetIndex(disk, PATH, BASE).load()
+
+
+def test_an_index_that_does_not_rise_or_leaves_its_segment_does_not_fit() -> None:
+    def fits(*rows: tuple[int, int], size: int) -> bool:
+        index = OffsetIndex(MemoryDisk(), "/i", 0)
+        for offset, position in rows:
+            index.append(offset, position)
+        return index.fits(size)
+
+    assert fits(size=0)
+    assert fits((3, 100), (5, 200), (9, 300), size=400)
+    assert not fits((3, 100), (5, 200), (9, 300), size=300)
+    assert not fits((3, 100), (2, 200), (9, 300), size=400)
+    assert not fits((3, 100), (5, 90), (9, 300), size=400)
