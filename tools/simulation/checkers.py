@@ -182,6 +182,8 @@ def unreadable(history: History) -> Iterator[str]:
             continue
         if any(x.partition == partition and x.end < asked for x in history.losses):
             continue
+        if any(refusal.start <= at <= refusal.end for at in history.elections):
+            continue  # what was read meanwhile was thrown away; it is read again
         yield f"{refusal.reader} at {partition}@{asked} at {refusal.end:.3f} s: {refusal.why}"
     for read in history.fetched:
         expected = read.asked

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from tools.simulation.world import BROKER, World
 
-PHASE_S = 6.0
+PHASE_S = 3.0
 """Faults begin within so many seconds; then everything heals."""
 
 LINKS = (
@@ -37,7 +37,7 @@ def plan(seed: int, clients: int, durable: bool) -> list[Fault]:
     pools = [LINKS, DEATHS, DISK, OTHER]
     found = []
     for _ in range(chance.randint(1, 6)):
-        kind = chance.choice(chance.choices(pools, (4, 6, 2, 2))[0])
+        kind = chance.choice(chance.choices(pools, (4, 6, 2, 3))[0])
         if kind == "election" and not durable:
             kind = "death"
         length = chance.choice((0.05, 0.3, 1.0, 2.5))
@@ -82,9 +82,9 @@ class Faults:
         while True:
             if world.life is None:
                 await asyncio.sleep(self._chance.choice((0.01, 0.2, 1.0)))
-                if self.garble:
-                    self.garble = False
+                if self.garble and not world.stopped_cleanly:
                     self._garble()
+                self.garble = False
                 if world.life is None:
                     await world.start()
             else:
@@ -199,7 +199,13 @@ class Faults:
     # Others
 
     async def _election(self, fault: Fault) -> None:
-        await self._world.elect()
+        """At a moment when something waits to be flushed, if there is one."""
+        world = self._world
+        for _ in range(200):
+            if any(log.log_end_offset > log.flushed_end_offset for _, log in world.topic_logs()):
+                break
+            await asyncio.sleep(0.005)
+        await world.elect()
 
     async def _garbled_files(self, fault: Fault) -> None:
         """The process dies, and files beside the log are not what they were."""
@@ -211,13 +217,15 @@ class Faults:
         for path in sorted(disk.files):
             if path.endswith((".index", ".timeindex", ".snapshot", "leader-epoch-checkpoint")):
                 content = disk.files[path]
-                how = chance.randrange(6)
+                how = chance.randrange(4)
                 if how == 0:
                     content.data = bytearray(len(content.data))
                 elif how == 1:
                     del content.data[chance.randrange(len(content.data) + 1) :]
                 elif how == 2:
                     disk.remove(path)
+                else:
+                    content.data = bytearray(chance.randbytes(len(content.data)))
 
 
 def _identifier(kind: str) -> str:

@@ -124,6 +124,8 @@ class History:
     losses: list[Loss] = field(default_factory=list)
     deaths: list[float] = field(default_factory=list)
     """When a process died without stopping."""
+    elections: list[float] = field(default_factory=list)
+    """When another broker led for a moment."""
     stuck: list[str] = field(default_factory=list)
     """Who had not finished long after everything was healed."""
     unexpected: list[str] = field(default_factory=list)

@@ -27,6 +27,8 @@ from ottla.wire.generated.fetch import FetchPartition, FetchRequest, FetchTopic
 
 FETCH_VERSION = 12
 GROUP = "g"
+LAST_LOOKS = 8
+"""Reads of something old when all is over, by way of whatever index there is."""
 
 
 def view_of(world: World, host: str) -> ClusterView:
@@ -200,6 +202,8 @@ class SessionReader:
                 changed = dict(self._positions)
             if self._chance.random() < 0.3:
                 await self._look_back(wire)
+        for _ in range(LAST_LOOKS):
+            await self._look_back(wire)
 
     async def _look_back(self, wire: Wire) -> None:
         """One fetch, without a session, of something read before."""

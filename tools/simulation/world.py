@@ -66,6 +66,8 @@ class World:
         self.broker: Broker | None = None
         self.life: Life | None = None
         self.lives: list[Life] = []
+        self.stopped_cleanly = True
+        """How the last life ended: then files are trusted as they were left."""
         self.died = asyncio.Event()
         self._store: MemoryStore | None = None
         self._starts = 0
@@ -137,6 +139,7 @@ class World:
         self.trace(f"{self.loop.time():.6f} {'power cut' if power else 'death'}")
         for partition, log in self._logs():
             self._flushed[partition] = log.flushed_end_offset
+        self.stopped_cleanly = clean
         if not clean:
             self.history.deaths.append(self.loop.time())
         self.life.end()
@@ -180,6 +183,10 @@ class World:
                 found.append((-1 - partition.partition, partition.log))
         return sorted(found, key=lambda each: each[0])
 
+    def topic_logs(self) -> list[tuple[int, Any]]:
+        """(partition, log) of the topic, as far as there is a broker that has them."""
+        return [(number, log) for number, log in self._logs() if number >= 0]
+
     def _note_losses(self) -> None:
         """After a power cut: where each log ends now. With fsync there is nothing to forgive."""
         for partition, log in self._logs():
@@ -198,6 +205,7 @@ class World:
         store, life, broker = self._store, self.life, self.broker
         if store is None or broker is None or life is None:
             return
+        self.history.elections.append(self.loop.time())
         task = self.loop.create_task(self._elect(broker, store), context=life.context.copy())
         await asyncio.wait((task,), timeout=5)
 
@@ -223,7 +231,7 @@ class World:
     async def finish(self) -> None:
         """Stop in good order and take down what the files hold."""
         final = self.history.final
-        logs = [(number, log) for number, log in self._logs() if number >= 0]
+        logs = self.topic_logs()
         for number, log in logs:
             final.log_start[number] = log.log_start_offset
             final.log_end[number] = log.log_end_offset

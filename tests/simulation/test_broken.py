@@ -1,0 +1,44 @@
+"""Each way of being wrong on purpose is seen by the checker that is there for it.
+
+Within as many seeds as `make test` runs; without the switch the same seed passes.
+"""
+
+import pytest
+from tests.simulation.test_seeds import SEEDS
+from tools.simulation.run import run
+
+from ottla.testing.broken import BROKEN, broken
+
+SEEN_BY = {
+    "ack_before_write": "lost_writes",
+    "skip_crc": "forbidden",
+    "skip_sequence_check": "duplicates",
+    "serve_above_high_watermark": "above_high_watermark",
+    "forget_to_rebuild_index": "unreadable",
+    "ack_duplicate_before_flush": "lost_writes",
+    "keep_waits_across_epochs": "lost_writes",
+}
+
+
+def test_every_switch_has_its_checker() -> None:
+    assert SEEN_BY.keys() == BROKEN.keys()
+
+
+@pytest.mark.parametrize("switch", SEEN_BY)
+def test_a_broker_broken_on_purpose_is_caught(switch: str) -> None:
+    for seed in range(SEEDS):
+        with broken(switch):
+            ran = run(seed)
+        if any(line.startswith(f"{SEEN_BY[switch]}:") for line in ran.violations):
+            break
+    else:
+        pytest.fail(f"{SEEN_BY[switch]} saw nothing of {switch} in {SEEDS} seeds")
+    assert not run(seed).violations
+
+
+def test_a_switch_is_off_again_behind_its_block() -> None:
+    before = run(3).digest
+    for switch in BROKEN:
+        with broken(switch):
+            pass
+    assert run(3).digest == before

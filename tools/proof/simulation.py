@@ -1,0 +1,82 @@
+"""Many seeds of `tools.simulation`, in several processes, each told apart by its number alone."""
+
+import gc
+import multiprocessing
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from tools.simulation.run import run
+
+CHUNK = 20
+EVERY_S = 10.0
+MOST_FAILURES = 20
+
+
+class Chunk(NamedTuple):
+    """What some seeds came to."""
+
+    seeds: int
+    operations: int
+    virtual_s: float
+    faults: Counter[str]
+    deaths: int
+    violations: list[tuple[int, str]]
+    """(seed, line)"""
+
+
+def of(first: int, count: int) -> Chunk:
+    """Run `count` seeds from `first` on."""
+    operations, virtual_s, deaths = 0, 0.0, 0
+    faults: Counter[str] = Counter()
+    found: list[tuple[int, str]] = []
+    for seed in range(first, first + count):
+        ran = run(seed)
+        operations += ran.operations
+        virtual_s += ran.virtual_s
+        deaths += len(ran.history.deaths)
+        faults.update(fault.kind for fault in ran.faults)
+        found += [(seed, line) for line in ran.violations]
+    gc.collect()
+    return Chunk(count, operations, virtual_s, faults, deaths, found)
+
+
+def _of(job: tuple[int, int]) -> Chunk:
+    return of(*job)
+
+
+def prove(first: int, seeds: int, processes: int, say: Callable[[str], None]) -> Chunk:
+    """Run `seeds` seeds from `first` on; each that fails is named with how to see it again."""
+    jobs = [(at, min(CHUNK, first + seeds - at)) for at in range(first, first + seeds, CHUNK)]
+    total = Chunk(0, 0, 0.0, Counter(), 0, [])
+    began = said = time.monotonic()
+    for chunk in _chunks(jobs, processes):
+        total = Chunk(
+            total.seeds + chunk.seeds,
+            total.operations + chunk.operations,
+            total.virtual_s + chunk.virtual_s,
+            total.faults + chunk.faults,
+            total.deaths + chunk.deaths,
+            total.violations + chunk.violations,
+        )
+        for seed, line in chunk.violations:
+            if len(total.violations) <= MOST_FAILURES:
+                say(f"seed {seed}: {line}\n  python -m tools.simulation {seed}")
+        now = time.monotonic()
+        if now - said > EVERY_S or total.seeds == seeds:
+            said = now
+            rate = total.seeds / (now - began)
+            say(
+                f"{total.seeds} of {seeds} seeds, {rate:.1f} a second, "
+                f"{len(total.violations)} violations, {(seeds - total.seeds) / rate:.0f} s left"
+            )
+    return total
+
+
+def _chunks(jobs: list[tuple[int, int]], processes: int) -> Iterator[Chunk]:
+    if processes == 1:
+        yield from map(_of, jobs)
+        return
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+        yield from pool.imap_unordered(_of, jobs)
