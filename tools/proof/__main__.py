@@ -9,10 +9,10 @@ from pathlib import Path
 
 import click
 from tests.support.target import running_target
-from tools.proof import frames, fuzz, kill9, simulation, table
+from tools.proof import frames, fuzz, kill9, power, simulation, table
 from tools.subject import Ottla
 
-PARTS = ("decoders", "frames", "simulation", "kill9")
+PARTS = ("decoders", "frames", "simulation", "power", "kill9")
 
 
 def prove_kill9(cycles: int, seed: int) -> bool:
@@ -127,6 +127,32 @@ def _concluded(violations: list[str], what: str, page: Path) -> bool:
     return not violations
 
 
+def prove_power(first_seed: int, seeds: int) -> bool:
+    """Power cuts on a disk in memory, in both modes; whether every promise was kept."""
+    held = True
+    for durable in (True, False):
+        began = time.monotonic()
+        outcome = power.run_many(first_seed, seeds, durable, click.echo)
+        seconds = time.monotonic() - began
+        page = table.append(
+            "power",
+            {
+                "command": f"python -m tools.proof --only power --power-seeds {seeds} --power-from {first_seed}",
+                "mode": power.MODES[durable],
+                "seeds": f"{first_seed} to {first_seed + seeds - 1}",
+                "deaths": outcome.deaths,
+                "batches": outcome.batches,
+                "unflushed_batches_lost": outcome.batches_lost,
+                "violations": len(outcome.violations),
+                "seconds": round(seconds),
+                "seeds_per_s": round(seeds / seconds, 1),
+                "each_violation": outcome.violations,
+            },
+        )
+        held &= _concluded(outcome.violations, f"{seeds:,} seeds", page)
+    return held
+
+
 @click.command(
     help="Run the long counts; each appends to its table under docs/proof. 0 leaves one out."
 )
@@ -136,6 +162,8 @@ def _concluded(violations: list[str], what: str, page: Path) -> bool:
 @click.option("--jobs", default=os.cpu_count() or 1, show_default=True, help="Processes at once.")
 @click.option("--seeds", default=10_000, show_default=True, help="Simulated lives.")
 @click.option("--first-seed", default=0, show_default=True, help="Of the simulated lives.")
+@click.option("--power-seeds", default=10_000, show_default=True, help="Lives with power cuts.")
+@click.option("--power-from", default=0, show_default=True, help="The first of those seeds.")
 @click.option("--only", type=click.Choice(PARTS), help="This part alone.")
 @click.option("--seed", type=int, help="Of everything random; by default a new one.")
 def main(
@@ -145,6 +173,8 @@ def main(
     jobs: int,
     seeds: int,
     first_seed: int,
+    power_seeds: int,
+    power_from: int,
     only: str | None,
     seed: int | None,
 ) -> None:
@@ -157,6 +187,8 @@ def main(
         held &= prove_frames(count, chosen)
     if seeds and only in (None, "simulation"):
         held &= prove_simulation(first_seed, seeds, jobs)
+    if power_seeds and only in (None, "power"):
+        held &= prove_power(power_from, power_seeds)
     if kill9_cycles and only in (None, "kill9"):
         held &= prove_kill9(kill9_cycles, chosen)
     sys.exit(0 if held else 1)

@@ -141,7 +141,7 @@ class Broker:
             await adopt(self.store, self.logs, config.node_id)
             image = await self.follower.load()
         self.topic_settings = TopicSettings(self._with_dynamic(image))
-        self.logs.load(partial(self._settings_or_fate, image), now_ms)
+        self.logs.load(partial(self._settings_or_fate, image), now_ms, image.topic_id_of_partition)
         self._lost = self._without_log(image)
         self.control = Control(self.store, self.follower)
         self.control.controller_revision = await register(

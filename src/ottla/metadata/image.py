@@ -8,7 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from ottla.model.ids import NO_BROKER, BrokerId, LeaderEpoch, PartitionId, TopicName, Uuid
+from ottla.model.ids import (
+    NO_BROKER,
+    BrokerId,
+    LeaderEpoch,
+    PartitionId,
+    TopicName,
+    TopicPartition,
+    Uuid,
+)
 from ottla.model.isolation import ResourceType
 
 
@@ -70,6 +78,10 @@ class Image:
     def topic_by_id(self, topic_id: Uuid) -> TopicImage | None:
         name = self.topic_names.get(topic_id)
         return None if name is None else self.topics[name]
+
+    def topic_id_of_partition(self, partition: TopicPartition) -> Uuid | None:
+        found = self.topics.get(partition.topic)
+        return None if found is None else found.topic_id
 
     def partition(self, topic: TopicName, partition: PartitionId) -> PartitionImage | None:
         found = self.topics.get(topic)

@@ -65,7 +65,8 @@ class Flusher:
             later.result()
         except (OSError, StorageError) as error:
             partition.log.flush_failed(job, error)
-            self._failed(partition, error)
+            if not partition.log.directory.is_online:
+                self._failed(partition, error)
             return
         partition.log.flushed(job)
         partition.advance_high_watermark(0)

@@ -93,6 +93,9 @@ class Partition:
         self.request_flush = request_flush
         self.leader_epoch: LeaderEpoch = NO_LEADER_EPOCH
         self.is_leader = False
+        if log.config.flush_messages == DURABLE:
+            # What a checkpoint said of an earlier life may cover what is not flushed in this one.
+            log.high_watermark = min(log.high_watermark, log.flushed_end_offset)
         self.high_watermark: Offset = log.high_watermark
         self.watchers: dict[Watcher, None] = {}
         self._waits = OffsetWaits()

@@ -22,6 +22,8 @@ RECOVERY_POINT = "recovery-point-offset-checkpoint"
 LOG_START = "log-start-offset-checkpoint"
 HIGH_WATERMARK = "replication-offset-checkpoint"
 CLEANER = "cleaner-offset-checkpoint"
+IDS_OF = "ottla-ids-of-"
+"""Begins the name of the file beside a checkpoint, which says whose offsets it has."""
 META_PROPERTIES = "meta.properties"
 CLEAN_SHUTDOWN = ".kafka_cleanshutdown"
 LOCK = ".lock"
@@ -50,6 +52,31 @@ def parse_offsets(data: bytes) -> dict[TopicPartition, Offset]:
     return found
 
 
+def topic_ids_text(ids: Mapping[TopicPartition, Uuid]) -> bytes:
+    """`ottla-ids-of-<checkpoint>`: whose offsets a checkpoint has, `topic partition id` a line.
+
+    It names partitions, and a topic may be deleted and made anew: without this,
+    a new one that was never checkpointed would get the old one's offsets. It is
+    written after the checkpoint.
+    """
+    lines = [
+        f"{topic} {partition} {uuid_text(topic_id)}" for (topic, partition), topic_id in ids.items()
+    ]
+    return _lines_text(lines)
+
+
+def parse_topic_ids(data: bytes) -> dict[TopicPartition, Uuid]:
+    """Raise CheckpointError unless `data` is whole."""
+    found: dict[TopicPartition, Uuid] = {}
+    for line in _parse_lines(data):
+        try:
+            topic, partition, text = line.split(" ")
+            found[TopicPartition(topic, int(partition))] = uuid_from_text(text)
+        except ValueError:
+            raise CheckpointError(f"not `topic partition id`: {line!r}") from None
+    return found
+
+
 def pairs_text(pairs: Iterable[tuple[int, int]]) -> bytes:
     """Write the shape of `leader-epoch-checkpoint`: two integers a line."""
     return _lines_text([f"{first} {second}" for first, second in pairs])
@@ -72,6 +99,8 @@ def _lines_text(lines: list[str]) -> bytes:
 
 
 def _parse_lines(data: bytes) -> list[str]:
+    if not data.endswith(b"\n"):
+        raise CheckpointError("its last line is cut off")  # a number cut off is a number
     try:
         version, count, *lines = data.decode().splitlines()
         expected = int(count)

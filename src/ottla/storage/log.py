@@ -73,6 +73,7 @@ class Log:
         "flushed_end_offset",
         "generation",
         "high_watermark",
+        "is_discarded",
         "log_end_offset",
         "log_start_offset",
         "make",
@@ -103,6 +104,8 @@ class Log:
         """Makes the directory of a new log; None once it is there."""
         self.generation = 0
         """Raised whenever published batches go: what was read before may be gone."""
+        self.is_discarded = False
+        """The log is being deleted; workers may still be at its files."""
         self._jitter = jitter
         self._now_ms = now_ms
         self._active: Segment | None = None
@@ -632,9 +635,13 @@ class Log:
             segment.name_synced = True
 
     def flush_failed(self, job: FlushJob, error: BaseException) -> None:
-        """A worker's flush failed: the directory goes offline; on the loop."""
+        """A worker's flush failed: the directory goes offline; on the loop.
+
+        Not that of a log deleted meanwhile: its files have gone elsewhere.
+        """
         job.release()
-        self.directory.go_offline(str(error))
+        if not self.is_discarded or not isinstance(error.__cause__, FileNotFoundError):
+            self.directory.go_offline(str(error))
 
     def flush(self) -> None:
         """Do it here and now; for stopping and for tests.
@@ -755,7 +762,11 @@ class Log:
             if active.size or active.base_offset:
                 active.ensure_file()
                 active.finish()
-                if self.log_end_offset > self.log_start_offset or self.history.offsets:
+                if (
+                    self.log_end_offset > self.log_start_offset
+                    or self.history.offsets
+                    or len(self.producers)
+                ):
                     self.history.take(self.log_end_offset)
             if self._epochs is not None and self._epochs.dirty:
                 self.write_epochs()
@@ -775,6 +786,7 @@ class Log:
     def discard(self) -> None:
         """Let go of all files, unflushed: the log is being deleted."""
         self.generation += 1
+        self.is_discarded = True
         if self._segments is not None:
             for segment in self._segments:
                 segment.handle.discard()

@@ -47,6 +47,22 @@ Decide = Callable[[TopicPartition, Uuid | None], LogConfig | Fate]
 """(partition, topic id as `partition.metadata` has it) -> settings to open it with, or its fate."""
 
 
+KnownId = Callable[[TopicPartition], Uuid | None]
+
+
+class _Checkpoint(NamedTuple):
+    """Offsets by partition, and the topics they were written for."""
+
+    offsets: Mapping[TopicPartition, Offset]
+    ids: Mapping[TopicPartition, Uuid] | None
+    """None: nobody wrote that down, so that names must do."""
+
+    def of(self, partition: TopicPartition, topic_id: Uuid | None) -> Offset | None:
+        if self.ids is not None and (topic_id is None or self.ids.get(partition) != topic_id):
+            return None
+        return self.offsets.get(partition)
+
+
 class LogsError(Exception):
     """A log directory cannot be used; the message is for the user."""
 
@@ -68,6 +84,10 @@ class FilesJob:
         try:
             for path, data in self.writes:
                 self.disk.write(path, data, sync=True)
+            # A segment must not come back alone, with those after it gone: first all are renamed.
+            for path in sorted({_parent(path) for path in self.removals}):
+                if self.disk.exists(path):
+                    self.disk.sync_directory(path)
             for path in self.removals:
                 if self.disk.exists(path):
                     self.disk.remove(path)
@@ -139,7 +159,7 @@ class Logs:
         """
         for directory in self.directories:
             try:
-                self.disk.make_directories(directory.path)
+                self._make_root(directory.path)
                 self._locks[directory] = self.disk.lock(f"{directory.path}/{checkpoints.LOCK}")
                 self._read_meta(directory)
             except BlockingIOError:
@@ -158,6 +178,14 @@ class Logs:
                 "no log directory can be used: "
                 + "; ".join(f"{d.path}: {d.offline_reason}" for d in self.directories)
             )
+
+    def _make_root(self, path: str) -> None:
+        """Make a log directory and its parents; the names of new ones are durable."""
+        parent = _parent(path)
+        if not self.disk.exists(path) and parent != path:
+            self._make_root(parent)
+            self.disk.make_directories(path)
+            self.disk.sync_directory(parent)
 
     def _read_meta(self, directory: LogDirectory) -> None:
         path = f"{directory.path}/{checkpoints.META_PROPERTIES}"
@@ -238,21 +266,27 @@ class Logs:
                 except OSError as error:
                     directory.go_offline(f"{path}: {error}")
 
-    def load(self, decide: Decide, now_ms: int) -> None:
-        """Open every log found, or set its directory aside, as `decide` says."""
+    def load(self, decide: Decide, now_ms: int, known_id: KnownId = lambda partition: None) -> None:
+        """Open every log found, or set its directory aside, as `decide` says.
+
+        `known_id` gives the id of the topic there is now of that name: a log
+        that lost its own in a power cut, and is to be opened, gets that.
+        """
         for directory in self.online():
             try:
-                self._load_directory(directory, decide, now_ms)
-            except OSError as error:
+                self._load_directory(directory, decide, now_ms, known_id)
+            except (OSError, StorageError) as error:
                 directory.go_offline(f"loading: {error}")
 
-    def _load_directory(self, directory: LogDirectory, decide: Decide, now_ms: int) -> None:
+    def _load_directory(
+        self, directory: LogDirectory, decide: Decide, now_ms: int, known_id: KnownId
+    ) -> None:
         disk, root = self.disk, directory.path
         stop, stopped = self._how_it_stopped(directory)
         self.stopped_cleanly = self.stopped_cleanly and stop is recovery.Stop.CLEAN
-        starts = self._read_offsets(directory, checkpoints.LOG_START)
-        points = self._read_offsets(directory, checkpoints.RECOVERY_POINT)
-        high_watermarks = self._read_offsets(directory, checkpoints.HIGH_WATERMARK)
+        starts = self._read_checkpoint(directory, checkpoints.LOG_START, stop)
+        points = self._read_checkpoint(directory, checkpoints.RECOVERY_POINT, stop)
+        high_watermarks = self._read_checkpoint(directory, checkpoints.HIGH_WATERMARK, stop)
         compacted = self._read_offsets(directory, checkpoints.CLEANER)
         boot_id = disk.boot_id()
         # From here on, an end without a new marker is an unclean one.
@@ -279,6 +313,11 @@ class Logs:
             if not isinstance(verdict, LogConfig):
                 self._set_aside(directory, partition, verdict, now_ms)
                 continue
+            if topic_id is None:
+                topic_id = known_id(partition)
+                if topic_id is not None:
+                    text = checkpoints.partition_metadata_text(topic_id)
+                    disk.write(f"{root}/{name}/{names.PARTITION_METADATA}", text, sync=True)
             if partition in self._logs:
                 other = self._logs[partition].path
                 raise OSError(f"{partition} is both in {other} and in {root}/{name}")
@@ -294,14 +333,15 @@ class Logs:
             if known:
                 log.high_watermark = known.high_watermark
             else:
-                start = starts.get(partition, 0)
+                start = starts.of(partition, topic_id) or 0
+                point = points.of(partition, topic_id)
                 loaded = recovery.recover(
                     disk,
                     self.handles,
                     log.path,
                     stop=stop,
                     log_start_offset=start,
-                    recovery_point=max(points.get(partition, 0), start),
+                    recovery_point=max(point or 0, start),
                     config=verdict,
                     now_ms=now_ms,
                     compacted_below=compacted.get(partition, 0),
@@ -310,17 +350,22 @@ class Logs:
                     log.flushed_end_offset = loaded.log_end_offset
                 else:
                     log.flushed_end_offset = min(
-                        points.get(partition, loaded.log_start_offset), loaded.log_end_offset
+                        loaded.log_start_offset if point is None else point,
+                        loaded.log_end_offset,
                     )
                     self.recovered.append(
                         Recovered(partition, loaded.log_end_offset, loaded.cut_at)
                     )
-                log.high_watermark = min(high_watermarks.get(partition, 0), loaded.log_end_offset)
+                log.high_watermark = min(
+                    high_watermarks.of(partition, topic_id) or 0, loaded.log_end_offset
+                )
                 log.adopt(loaded)
                 self._note_producers(log)
             self._logs[partition] = log
             self._counts[directory] += 1
             self._high_watermarks[partition] = log.high_watermark
+        if not all(disk.exists(f"{root}/{checkpoints.IDS_OF}{name}") for name in CHECKPOINTS):
+            self._checkpoint_job(directory).run()
         if stop is recovery.Stop.MACHINE:
             # Not before: a recovery that is cut short leaves as much to be doubted.
             disk.write(f"{root}/{BOOT_ID}", boot_id.encode(), sync=False)
@@ -364,6 +409,21 @@ class Logs:
         except CheckpointError as error:
             logger.warning("%s is not used: %s", path, error)
             return {}
+
+    def _read_checkpoint(
+        self, directory: LogDirectory, name: str, stop: recovery.Stop
+    ) -> _Checkpoint:
+        offsets = self._read_offsets(directory, name)
+        if stop is recovery.Stop.CLEAN:
+            return _Checkpoint(offsets, None)  # perhaps Kafka's, which keeps them right itself
+        path = f"{directory.path}/{checkpoints.IDS_OF}{name}"
+        try:
+            return _Checkpoint(offsets, checkpoints.parse_topic_ids(self.disk.read(path)))
+        except FileNotFoundError:
+            return _Checkpoint(offsets, None)
+        except CheckpointError as error:
+            logger.warning("%s, and so no %s, is used: %s", path, name, error)
+            return _Checkpoint(offsets, {})
 
     def _topic_id(self, path: str) -> Uuid | None:
         try:
@@ -566,16 +626,18 @@ class Logs:
     ) -> FilesJob:
         job = FilesJob(directory)
         logs = [log for log in self._logs.values() if log.directory is directory]
+        ids = checkpoints.topic_ids_text({log.partition: log.topic_id for log in logs})
         for name in names:
             text = checkpoints.offsets_text(_checkpointed(name, logs))
             job.writes.append((f"{directory.path}/{name}", text))
+            job.writes.append((f"{directory.path}/{checkpoints.IDS_OF}{name}", ids))
         return job
 
     def _write_recovery_points(self, directory: LogDirectory) -> None:
         """Raises OSError."""
         job = self._checkpoint_job(directory, (checkpoints.RECOVERY_POINT,))
-        ((path, data),) = job.writes
-        self.disk.write(path, data, sync=True)
+        for path, data in job.writes:
+            self.disk.write(path, data, sync=True)
 
     # Stopping.
 
@@ -626,6 +688,11 @@ class Logs:
         self.handles.close_all()
         while self._locks:
             self._locks.popitem()[1].release()
+
+
+def _parent(path: str) -> str:
+    above, slash, _ = path.rpartition("/")
+    return above or slash or "."
 
 
 def _checkpointed(name: str, logs: Iterable[Log]) -> dict[TopicPartition, Offset]:

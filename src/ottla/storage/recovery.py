@@ -12,7 +12,12 @@ How much is doubted depends on how the broker stopped:
 
 A log is cut at the first batch that is not whole, does not match its checksum
 or goes back in offsets; what follows goes too, since offsets have no holes of
-that kind. Each cut is one line in the log.
+that kind. Each cut is one line in the log. What nobody doubts is not cut: a
+closed segment whose indexes are lost gets them anew, damage in it stays for its
+readers to meet.
+
+What recovery cuts or removes is gone for good before anything is appended: a
+power cut soon after must not bring it back beyond newer records.
 """
 
 import contextlib
@@ -120,6 +125,7 @@ def open_clean(
             config=config,
             now_ms=now_ms,
         )
+    _remove_leftovers(disk, path, files)
     segments = _segments(disk, handles, path, files.bases)
     for segment in segments:
         if not never_written:
@@ -155,31 +161,40 @@ def recover(
     interval = config.index_interval_bytes
     holes_below = INT64_MAX if "compact" in config.cleanup_policy else compacted_below
     files = _list(disk, path)
+    if not files.bases and files.deleted:
+        # All had expired, and the new segment's name was lost: its offsets are not given twice.
+        last = files.deleted[-1]
+        file = f"{path}/{names.offset_file(last, names.LOG)}{names.DELETED}"
+        files.bases.append(_end_of(disk, file, last))
     segments = _segments(disk, handles, path, files.bases)
     cut: Offset | None = None
+    undone = 0
     end = segments.first.base_offset
     # A segment that ends at the recovery point may have been rolled since, its
     # indexes never synced; one that ends below has been flushed as a closed one.
     doubted = segments.index_of(recovery_point - 1)
+    doubted_base = segments[doubted].base_offset
     for index, segment in enumerate(segments):
         if not disk.exists(segment.log_path):
             segment.create(now_ms)
             continue
         active = index + 1 == len(segments)
         segment.open(now_ms, segment.base_offset)
-        offset_index = segment.offset_index
-        sound = (
-            offset_index.load() and offset_index.fits(segment.size) and segment.time_index.load()
-        )
+        sound = _indexes_are_sound(segment, stop)
         segment.largest_timestamp = segment.time_index.last_timestamp
         segment.largest_timestamp_offset = segment.time_index.last_offset
         bound = None if active else segments[index + 1].base_offset
         why: str | None = None
-        verified = not sound or (stop is Stop.MACHINE and index >= doubted)
+        torn = stop is Stop.MACHINE and index >= doubted
+        verified = torn or not sound
+        if stop is not Stop.CLEAN and index >= doubted:
+            segment.name_synced = False
         if verified:
-            end, why = verify(segment, 0, interval, holes_below=holes_below)
-            if not active or disk.exists(segment.offset_index.path):
+            end, why = verify(segment, 0, interval, holes_below=holes_below, cut=torn or active)
+            if not active or any(map(disk.exists, segment.paths()[1:3])):
                 segment.finish()
+            if index < doubted:
+                _sync(disk, segment.paths()[1:])
         elif active and stop is Stop.PROCESS:
             end, why = verify(
                 segment, segment.offset_index.last()[1], interval, holes_below=holes_below
@@ -192,7 +207,10 @@ def recover(
         if why is None and bound is not None and verified:
             if end > bound:
                 why = f"it goes on to {end}, past the next segment's {bound}"
-            elif end < bound and bound > holes_below:
+            elif end < bound and any(end <= base < bound for base in files.deleted):
+                undone = index + 1
+                logger.warning("%s: its deletion was undone, and is done again", segment.log_path)
+            elif torn and end < bound and bound > holes_below:
                 why = f"the next segment begins at {bound}"
         if why is not None:
             cut = end
@@ -209,6 +227,8 @@ def recover(
                 _remove(disk, later)
             break
         _inactive_but(segment, segments)
+    for segment in segments.remove_first(undone) if undone else []:
+        _remove(disk, segment)
     if end < log_start_offset:
         logger.warning("%s ends at %d, below its start %d: emptied", path, end, log_start_offset)
         fresh = Segment(disk, handles, path, log_start_offset)
@@ -220,39 +240,60 @@ def recover(
     start = max(log_start_offset, segments.first.base_offset)
     trusted = end
     if stop is Stop.MACHINE or cut is not None:
-        trusted = min(segments[min(doubted, len(segments) - 1)].base_offset, end)
-    for offset in [at for at in files.snapshots if at > trusted]:
+        trusted = min(doubted_base, end)
+    unwanted = [at for at in files.snapshots if at > trusted]
+    for offset in unwanted:
         disk.remove(f"{path}/{names.offset_file(offset, names.SNAPSHOT)}")
         files.snapshots.remove(offset)
-    epochs = _load_epochs(disk, path, segments, end, trusted)
+    if unwanted or undone or cut is not None:
+        disk.sync_directory(path)
+    _remove_leftovers(disk, path, files)
+    if stop is Stop.PROCESS:
+        # It may have died between the first batch of an epoch and the epoch file.
+        trusted = min(trusted, segments.active.offset_index.last()[0])
+    epochs = _load_epochs(disk, path, segments, end, trusted, start)
     producers = ProducerStates()
     load_producers(producers, disk, path, files.snapshots, segments, start, end, rebuild=True)
-    unsynced = () if stop is Stop.CLEAN else tuple(segments)[doubted:-1]
+    unsynced = () if stop is Stop.CLEAN else tuple(segments.from_offset(doubted_base))[:-1]
     return Loaded(segments, start, end, epochs, producers, files.snapshots, cut, unsynced)
 
 
 class _Files(NamedTuple):
     bases: list[Offset]
     snapshots: list[Offset]
+    deleted: list[Offset]
+    """Segments that are being deleted: the oldest first, but a power cut may keep any of them."""
+    leftovers: list[str]
+    """Names of what deletion and torn writes left."""
 
 
 def _list(disk: Disk, path: str) -> _Files:
-    """Return what is there; leftovers of deletion and of torn writes are removed."""
+    """Return what is there."""
     entries = disk.list(path)
     if any(name.endswith(names.SWAP) for name in entries):
         _complete_swaps(disk, path, entries)
         entries = disk.list(path)
-    files = _Files([], [])
+    files = _Files([], [], [], [])
     for name in entries:
         parsed = names.parse_offset_file(name)
         if parsed is None:
             if name.endswith((names.DELETED, names.CLEANED, ".tmp")):
-                disk.remove(f"{path}/{name}")
+                files.leftovers.append(name)
+            if name.endswith(names.LOG + names.DELETED):
+                files.deleted.append(int(name[:20]))
         elif parsed[1] == names.LOG:
             files.bases.append(parsed[0])
         elif parsed[1] == names.SNAPSHOT:
             files.snapshots.append(parsed[0])
     return files
+
+
+def _remove_leftovers(disk: Disk, path: str, files: _Files) -> None:
+    if files.deleted:
+        # None of their names may come back when those of the later ones have gone.
+        disk.sync_directory(path)
+    for name in files.leftovers:
+        disk.remove(f"{path}/{name}")
 
 
 def _complete_swaps(disk: Disk, path: str, entries: list[str]) -> None:
@@ -306,6 +347,24 @@ def _inactive_but(segment: Segment, segments: Segments) -> None:
         segment.recent_floor = segment.base_offset + INT32_MAX + 1
 
 
+def _indexes_are_sound(segment: Segment, stop: Stop) -> bool:
+    """Load the indexes; after a power cut look at every time, too: any page may be lost."""
+    offset_index, time_index = segment.offset_index, segment.time_index
+    if not (offset_index.load() and offset_index.fits(segment.size) and time_index.load()):
+        return False
+    return stop is not Stop.MACHINE or time_index.is_sound()
+
+
+def _sync(disk: Disk, paths: list[str]) -> None:
+    for path in paths:
+        if disk.exists(path):
+            file = disk.open(path)
+            try:
+                file.sync()
+            finally:
+                file.close()
+
+
 def _remove(disk: Disk, segment: Segment) -> None:
     segment.handle.discard()
     for path in segment.paths():
@@ -322,12 +381,14 @@ def verify(
     index_interval_bytes: int,
     *,
     holes_below: Offset = INT64_MAX,
+    cut: bool = True,
 ) -> tuple[Offset, str | None]:
     """Check the batches from `position` on, index them, and cut at the first bad one.
 
     Position 0 makes the indexes anew; elsewhere they are continued, and
     `position` is that of the last indexed batch. Offsets follow each other
-    without holes from `holes_below` on.
+    without holes from `holes_below` on. Without `cut`, what is bad stays where
+    it is, and is no reason to doubt what follows.
 
     Returns:
         The segment's end offset, and why it was cut, None if it was not.
@@ -364,8 +425,13 @@ def verify(
         end = header.next_offset
     if first:
         segment.recent_floor = end
+    if why is not None and not cut:
+        logger.error("%s is damaged at position %d: %s", segment.log_path, segment.size, why)
+        segment.size = file_size
+        return end, None
     if why is not None:
         file.truncate(segment.size)
+        file.sync()
         segment.offset_index.truncate_to_position(segment.size)
         segment.time_index.truncate_to(end)
         segment.transaction_index.truncate_to(end)
@@ -411,8 +477,13 @@ def _load_epochs(
     segments: Segments,
     log_end_offset: Offset,
     trusted: Offset | None = None,
+    log_start_offset: Offset | None = None,
 ) -> LeaderEpochs:
-    """Read the epoch file; from `trusted` on, or without one, ask the batches."""
+    """Read the epoch file; from `trusted` on, or without one, ask the batches.
+
+    So too for what lies before its first entry, if `log_start_offset` says that
+    there is anything: records may have been deleted, and be back.
+    """
     file = f"{path}/{names.LEADER_EPOCH_CHECKPOINT}"
     epochs = None
     try:
@@ -424,6 +495,8 @@ def _load_epochs(
     if epochs is None:
         epochs = LeaderEpochs()
         trusted = segments.first.base_offset
+    elif log_start_offset is not None:
+        epochs = _with_older(epochs, segments, log_start_offset)
     if trusted is None or trusted >= log_end_offset:
         epochs.truncate_from_end(log_end_offset)
         return epochs
@@ -435,6 +508,21 @@ def _load_epochs(
         disk.write(file, epochs.text(), sync=False)
         epochs.dirty = False
     return epochs
+
+
+def _with_older(epochs: LeaderEpochs, segments: Segments, start: Offset) -> LeaderEpochs:
+    """Return `epochs` with those of the records between `start` and its first entry."""
+    known = list(epochs)
+    if not known or known[0][1] <= start:
+        return epochs
+    whole = LeaderEpochs()
+    for header in headers_from(segments, start):
+        if header.base_offset >= known[0][1]:
+            break
+        whole.assign(header.leader_epoch, max(header.base_offset, start))
+    for epoch, offset in known:
+        whole.assign(epoch, offset)
+    return whole
 
 
 def headers_from(segments: Segments, offset: Offset) -> Iterator[BatchHeader]:
@@ -479,7 +567,8 @@ def load_producers(
     segment begins, aborted transactions in transaction indexes. A snapshot that
     does not match its checksum is removed, and an older one is taken.
     """
-    producers.clear(log_start_offset)
+    # Records below the log's start that are still there say what producers sent, too.
+    producers.clear(min(log_start_offset, segments.first.base_offset))
     for offset in reversed(snapshots[:]):
         if offset > log_end_offset:
             continue

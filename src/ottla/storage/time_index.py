@@ -10,6 +10,7 @@ grown since, and the last one is added when the segment is rolled or closed, so
 the last entry of a finished segment is its largest timestamp.
 """
 
+import itertools
 from bisect import bisect_right
 from struct import Struct
 
@@ -69,6 +70,13 @@ class TimeIndex:
             if self._written > 1 and self.last_timestamp <= ENTRY.unpack(first)[0]:
                 return False
         return size % ENTRY_SIZE == 0
+
+    def is_sound(self) -> bool:
+        """Look at every entry: timestamps rise, offsets do not fall."""
+        return all(
+            before[0] < after[0] and before[1] <= after[1]
+            for before, after in itertools.pairwise(self.rows())
+        )
 
     def maybe_append(self, timestamp: int, offset: Offset) -> None:
         """Add an entry if `timestamp` is above the last one's."""

@@ -38,6 +38,7 @@ def truncate_to(log: "Log", offset: Offset, now_ms: int) -> bool:
         log.activate(active)
         log.unsynced.forget([active])
         end = active.truncate_to(offset, now_ms)
+        _sync_cut(log, active)
         log.log_end_offset = end
         log.flushed_end_offset = min(log.flushed_end_offset, end)
         log.high_watermark = min(log.high_watermark, end)
@@ -67,6 +68,7 @@ def truncate_fully_and_start_at(log: "Log", offset: Offset, now_ms: int) -> None
         segment.ensure_file()
         segments.replace_all(segment)
         log.activate(segment)
+        _sync_cut(log, segment)
         log.log_start_offset = log.log_end_offset = offset
         log.flushed_end_offset = log.high_watermark = offset
         log.leader_epochs.clear()
@@ -83,6 +85,12 @@ def _lower_recovery_point(log: "Log", offset: Offset) -> None:
         log.flushed_end_offset = offset
         if log.directory.on_truncation is not None:
             log.directory.on_truncation(log.directory)
+
+
+def _sync_cut(log: "Log", segment: Segment) -> None:
+    """What was cut must not come back, beyond newer records, after a power cut."""
+    segment.handle.get(create=True).sync()
+    log.directory.disk.sync_directory(log.path)
 
 
 def _remove(log: "Log", segments: list[Segment]) -> None:

@@ -40,7 +40,7 @@ def flush_job(log: "Log") -> FlushJob | None:
         ApiError, StorageError: a file cannot be opened.
     """
     end = log.log_end_offset
-    if not log.is_open:
+    if not log.is_open or log.is_discarded:
         return None
     unsynced = log.unsynced
     rolled = unsynced.rolled

@@ -119,6 +119,7 @@ def verify_directory(
         (checkpoints.CLEANER, "compacted up to"),
     ):
         yield from _offset_checkpoint(disk, f"{root}/{name}", what, checked)
+        yield from _ids_of_checkpoint(disk, f"{root}/{checkpoints.IDS_OF}{name}")
     yield from _clean_stop(disk, root, checked)
 
 
@@ -153,6 +154,15 @@ def _offset_checkpoint(
         if not 0 <= offset <= known.end_offset:
             problem = f"{_name(partition)} is {what} {offset}, but ends at {known.end_offset}"
             yield Finding(Kind.CHECKPOINT, path, None, problem)
+
+
+def _ids_of_checkpoint(disk: Disk, path: str) -> Iterator[Finding]:
+    try:
+        checkpoints.parse_topic_ids(disk.read(path))
+    except FileNotFoundError:
+        return  # Kafka has none
+    except CheckpointError as error:
+        yield Finding(Kind.CHECKPOINT, path, None, str(error))
 
 
 def _clean_stop(

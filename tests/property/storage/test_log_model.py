@@ -79,7 +79,7 @@ class LogMachine(RuleBasedStateMachine):
         logs = Logs(self.disk, [ROOT], CountingRandomness())
         logs.start()
         logs.identify("cluster", 1)
-        logs.load(lambda partition, topic_id: CONFIG, self.now_ms)
+        logs.load(lambda partition, topic_id: CONFIG, self.now_ms, lambda partition: b"t" * 16)
         return logs
 
     @property

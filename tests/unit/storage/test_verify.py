@@ -13,7 +13,7 @@ from ottla.storage import checkpoints, names, offline, verify
 from ottla.storage.disk import RealDisk
 from ottla.storage.log import Log
 from ottla.storage.log_config import LogConfig
-from ottla.storage.logs import Logs
+from ottla.storage.logs import CHECKPOINTS, Logs
 from ottla.storage.memory_disk import MemoryDisk
 from ottla.storage.producer_state import AppendOrigin
 from ottla.storage.verify import Finding, Kind
@@ -222,6 +222,7 @@ def _still(disk: MemoryDisk, path: str, before: bytes) -> bool:
 
 def test_every_missing_file_is_found(disk: MemoryDisk) -> None:
     unneeded = UNREAD | {"ottla-clean-stop", checkpoints.LOG_START}
+    unneeded |= {f"{checkpoints.IDS_OF}{name}" for name in CHECKPOINTS}
     for path in list(disk.files):
         if path.rpartition("/")[2] in unneeded:
             continue
