@@ -210,6 +210,7 @@ class World:
         await asyncio.wait((task,), timeout=5)
 
     async def _elect(self, broker: Broker, store: MemoryStore) -> None:
+        led = [each for each in broker.replicas.of_topic(TOPIC) if each.is_leader]
         for leader in (NODE + 1, NODE):
             topic = broker.follower.image.topics.get(TOPIC)
             if topic is None:
@@ -222,7 +223,7 @@ class World:
             await broker.follower.reached(result.revision)
             if leader == NODE:
                 continue
-            for partition in list(broker.replicas.of_topic(TOPIC)):
+            for partition in led:
                 if partition.log.directory.is_online:
                     partition.log.truncate_to(partition.high_watermark, self.clock.now_ms())
 
