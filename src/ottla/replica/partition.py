@@ -37,6 +37,8 @@ from ottla.storage.log import AppendResult, Log
 DURABLE = 1
 """`flush.messages` at which an acknowledgement means that the record was flushed."""
 
+EARLY_FLUSH_BYTES = 64 * 1024 * 1024
+"""Unflushed bytes of a log that are written out though nothing asked for it."""
 
 NEVER_MS = 2**63 - 1
 
@@ -220,14 +222,17 @@ class Partition:
     def flush_is_due(self, now_ms: int) -> bool:
         """Whether records wait for a flush that no append asked for.
 
-        `flush.ms` may have passed over them; and closed segments are flushed soon, so that
-        a recovery has only the newest to look at.
+        `flush.ms` may have passed over them; closed segments are flushed soon, so that a recovery
+        has only the newest to look at; and many bytes are, before the kernel makes the writer wait
+        until it has written some of them.
         """
         log = self.log
         if not log.is_open or log.flushed_end_offset >= log.log_end_offset:
             self._unflushed_since_ms = None
             return False
         if log.flushed_end_offset < log.segments.active.base_offset:
+            return True
+        if log.unflushed_bytes >= EARLY_FLUSH_BYTES:
             return True
         if log.config.flush_ms >= NEVER_MS:
             return False

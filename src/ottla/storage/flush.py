@@ -22,6 +22,7 @@ class FlushJob:
         "_handles",
         "_paths",
         "_what",
+        "active_size",
         "end_offset",
         "generation",
         "rolled",
@@ -48,6 +49,8 @@ class FlushJob:
         self.generation = generation
         self.rolled: list[Segment] = []
         """Closed segments whose index files are among what is synced."""
+        self.active_size = 0
+        """Bytes of the last of `segments` that are covered."""
         self._handles: list[Handle] = []
         self._files: list[File] = []
         try:

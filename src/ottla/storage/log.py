@@ -627,6 +627,12 @@ class Log:
         """A worker ran the job; on the loop."""
         unsynced.flushed(self, job)
 
+    @property
+    def unflushed_bytes(self) -> int:
+        """Of the active segment; what is in closed ones is flushed soon."""
+        active = self._active
+        return 0 if active is None else self.unsynced.bytes_of(active)
+
     def flushed_with_all(self) -> None:
         """The whole file system was synced since the last append."""
         self.flushed_end_offset = self.log_end_offset

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 class Unsynced:
     """Names, index files and the epoch file of one log."""
 
-    __slots__ = ("epochs", "name_synced", "rolled")
+    __slots__ = ("epochs", "name_synced", "rolled", "synced_segment", "synced_size")
 
     def __init__(self, name_synced: bool) -> None:
         self.name_synced = name_synced
@@ -22,6 +22,13 @@ class Unsynced:
         """The epoch file was written since."""
         self.rolled: list[Segment] = []
         """Closed segments whose index files are not synced yet, oldest first."""
+        self.synced_segment: Segment | None = None
+        """The segment that was active when a flush began last, and its size then."""
+        self.synced_size = 0
+
+    def bytes_of(self, active: Segment) -> int:
+        """How much of the active segment was written since a flush began last."""
+        return active.size - (self.synced_size if self.synced_segment is active else 0)
 
     def forget(self, segments: list[Segment]) -> None:
         """They are gone, or active again."""
@@ -66,6 +73,7 @@ def flush_job(log: "Log") -> FlushJob | None:
     except OSError as error:
         log.directory.refuse(error, f"flush of {log.path}")
     job.rolled = rolled[:]
+    job.active_size = log.segments.active.size
     return job
 
 
@@ -79,3 +87,6 @@ def flushed(log: "Log", job: FlushJob) -> None:
             segment.name_synced = True
         if job.end_offset > log.flushed_end_offset:
             log.flushed_end_offset = job.end_offset
+            if job.segments:
+                log.unsynced.synced_segment = job.segments[-1]
+                log.unsynced.synced_size = job.active_size

@@ -65,6 +65,20 @@ def test_a_flush_is_due_when_records_waited_long_enough() -> None:
     assert not partition.flush_is_due(2_000)
 
 
+def test_many_bytes_are_flushed_before_the_kernel_minds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ottla.replica.partition.EARLY_FLUSH_BYTES", 200)
+    partition = make_partition(LogConfig(segment_bytes=1000))
+    flushes = []
+    for number in range(40):
+        append(partition)
+        if partition.flush_is_due(0):
+            flushes.append(number)
+            partition.log.flush()
+            assert not partition.flush_is_due(0)
+    size = partition.log.size_bytes
+    assert size / 400 < len(flushes) <= size / 200 + len(list(partition.log.segments))
+
+
 def test_a_wait_ends_when_everything_below_is_committed() -> None:
     partition = make_partition(FLUSHED)
     append(partition, 3)
