@@ -5,7 +5,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,20 +18,27 @@ from benchmarks.cases import CASES, LONE, NEEDS, Lone
 from benchmarks.measure import Contestant, Figures
 from benchmarks.results import Run
 
-SETTINGS = {"group.initial.rebalance.delay.ms": "0"}
+SETTINGS = {
+    "group.initial.rebalance.delay.ms": "0",
+    # What a round wrote is gone before the next, so that all find the same memory for their pages.
+    "log.segment.delete.delay.ms": "0",
+    "log.initial.task.delay.ms": "0",
+}
 
 ATTEMPTS = 3
 
 
-def contestants(folder: Path, only: str | None) -> dict[str, Contestant]:
+def contestants(
+    folder: Path, only: str | None, settings: Mapping[str, str] = SETTINGS
+) -> dict[str, Contestant]:
     """The two, not started, each with a folder of its own."""
     both: dict[str, Contestant] = {}
     if only != "ottla":
-        both["kafka"] = RealKafka(home=folder / "kafka", extra=SETTINGS)
+        both["kafka"] = RealKafka(home=folder / "kafka", extra=dict(settings))
     if only != "kafka":
         (folder / "ottla").mkdir(parents=True)
         data = folder / "ottla" / "data"
-        both["ottla"] = Ottla(data, port=free_port(), settings=SETTINGS)
+        both["ottla"] = Ottla(data, port=free_port(), settings=dict(settings))
     return both
 
 
@@ -110,7 +117,7 @@ def alone(name: str, lone: Lone, rounds: int, only: str | None, report: Report) 
             if only not in (None, which):
                 continue
             with scratch() as folder:
-                subject = contestants(folder, which)[which]
+                subject = contestants(folder, which, {**SETTINGS, **lone.settings})[which]
                 try:
                     if lone.running:
                         subject.start()

@@ -4,10 +4,11 @@ A target compares Ottla's median with Kafka's of the same run (`ratio`), or
 stands for itself (`absolute`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
-from benchmarks import admin, footprint, java_tools, throughput
+from benchmarks import admin, footprint, java_tools, ten_gigabytes, throughput
 from benchmarks.measure import Contestant, Figures
 
 
@@ -51,6 +52,7 @@ class Lone(NamedTuple):
     targets: tuple[Target, ...]
     running: bool
     rounds: int | None = None
+    settings: Mapping[str, str] = MappingProxyType({})
 
 
 def _rates(records: float, cpu: float) -> tuple[Target, ...]:
@@ -163,6 +165,24 @@ LONE: dict[str, Lone] = {
         footprint.idle_connections,
         (Target("with_mib", False, 200, ratio=False),),
         running=True,
+    ),
+    "recovery": Lone(
+        "back after kill -9 with 10 GB",
+        ten_gigabytes.recovery,
+        (Target("recovery_s", False, 3, ratio=False),),
+        running=True,
+        rounds=1,
+    ),
+    "disturbance": Lone(
+        "another client's p99 while 10 GB are read cold, then deleted",
+        ten_gigabytes.disturbance,
+        (
+            Target("cold_reads_ratio", False, 2, ratio=False),
+            Target("retention_ratio", False, 2, ratio=False),
+        ),
+        running=True,
+        rounds=1,
+        settings=ten_gigabytes.SOON,
     ),
     "partitions": Lone(
         "10,000 partitions",

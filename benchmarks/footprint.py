@@ -1,11 +1,9 @@
 """Start, memory, idle connections, ten thousand partitions: a process of their own each."""
 
-import json
 import resource
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 
 from confluent_kafka import Producer
@@ -14,7 +12,7 @@ from tools.subject import answers
 from tools.subject.process import API_VERSIONS
 
 from benchmarks import throughput
-from benchmarks.measure import CREATE_S, Contestant, Figures
+from benchmarks.measure import CREATE_S, Contestant, Figures, probe_during
 
 CONNECTIONS = 5_000
 TOPICS = 100
@@ -112,26 +110,15 @@ def _one_record_in_each(subject: Contestant) -> None:
 
 def _probes_during_metadata(subject: Contestant) -> Figures:
     """Ask for all metadata 20 times while another process produces a record every 1 ms."""
-    with tempfile.TemporaryFile() as errors:
-        probe = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.probe", subject.bootstrap, "many-0"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-        )
-        assert probe.stdout is not None
-        if probe.stdout.readline() != b"probing\n":
-            errors.seek(0)
-            raise RuntimeError(errors.read().decode())
-        asked = subprocess.run(
-            [sys.executable, "-c", _ASK, subject.bootstrap, str(METADATA_REQUESTS)],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        said, _ = probe.communicate(b"stop\n", timeout=CREATE_S)
-    figures: Figures = json.loads(said)
-    return {**figures, "metadata_s": float(asked.stdout)}
+    seconds = []
+
+    def ask() -> None:
+        command = [sys.executable, "-c", _ASK, subject.bootstrap, str(METADATA_REQUESTS)]
+        asked = subprocess.run(command, capture_output=True, text=True, check=True)
+        seconds.append(float(asked.stdout))
+
+    figures = probe_during(subject.bootstrap, "many-0", ask)
+    return {**figures, "metadata_s": seconds[0]}
 
 
 _ASK = """

@@ -6,13 +6,13 @@ are shared, flush, consume and count.
 """
 
 import ctypes
+from itertools import cycle
 from pathlib import Path
 
 import confluent_kafka
 
 PRODUCER = 0
 CONSUMER = 1
-PARTITION_UA = -1
 OFFSET_BEGINNING = -2
 BLOCK_WHEN_FULL = 0x4
 CONF_OK = 0
@@ -108,17 +108,23 @@ class BulkProducer:
     def _on_failure(self, handle: int, message: object, opaque: int) -> None:
         self.failed += 1
 
-    def send(self, count: int, value: bytes, batch: int = 10_000) -> None:
-        """Hand over `count` records, waiting whenever the queue is full."""
+    def send(self, count: int, value: bytes, partitions: int = 1, batch: int = 1_000) -> None:
+        """Hand over `count` records, a batch to each partition in turn.
+
+        Waits whenever the queue is full. To choose a partition for each record would be most of
+        what the client does.
+        """
         shared = ctypes.create_string_buffer(value, len(value))
         messages = (Message * batch)()
         for message in messages:
             message.payload = ctypes.cast(shared, ctypes.c_void_p)
             message.len = len(value)
-        while count:
+        for partition in cycle(range(partitions)):
+            if not count:
+                break
             size = min(batch, count)
             taken = RD.rd_kafka_produce_batch(
-                self._topic, PARTITION_UA, BLOCK_WHEN_FULL, messages, size
+                self._topic, partition, BLOCK_WHEN_FULL, messages, size
             )
             if taken != size:
                 raise RuntimeError(f"librdkafka took {taken} of {size} records")

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from typing import Any
 
@@ -41,10 +42,36 @@ def load(kind: str, **options: Any) -> Figures:
     return figures
 
 
-def a_topic(subject: Contestant, name: str, partitions: int) -> str:
+def probe_during(bootstrap: str, topic: str, work: Callable[[], None]) -> Figures:
+    """How long a record every millisecond takes, sent by a process of its own while `work` runs.
+
+    Raises:
+        RuntimeError: the probe failed; the message is what it wrote to stderr.
+    """
+    with tempfile.TemporaryFile() as errors:
+        probe = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.probe", bootstrap, topic],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+        )
+        assert probe.stdout is not None
+        if probe.stdout.readline() != b"probing\n":
+            errors.seek(0)
+            raise RuntimeError(errors.read().decode())
+        work()
+        said, _ = probe.communicate(b"stop\n", timeout=CREATE_S)
+    figures: Figures = json.loads(said)
+    return figures
+
+
+def a_topic(
+    subject: Contestant, name: str, partitions: int, config: dict[str, str] | None = None
+) -> str:
     """Create a topic, and come back when every partition has its leader."""
     admin = AdminClient({"bootstrap.servers": subject.bootstrap, "log_level": 2})
-    admin.create_topics([NewTopic(name, partitions, 1)])[name].result(CREATE_S)
+    new = NewTopic(name, partitions, 1, config=config or {})
+    admin.create_topics([new])[name].result(CREATE_S)
 
     def led() -> bool:
         found = admin.list_topics(name, timeout=CREATE_S).topics[name].partitions

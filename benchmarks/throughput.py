@@ -34,7 +34,14 @@ def small_records(subject: Contestant, number: int) -> Figures:
     settings = _settings(subject, linger_ms="5", acks="1")
     figures = broker_cpu(
         subject,
-        lambda: load("produce", topic=topic, records=SMALL_RECORDS, size=100, settings=settings),
+        lambda: load(
+            "produce",
+            topic=topic,
+            records=SMALL_RECORDS,
+            size=100,
+            partitions=PARTITIONS,
+            settings=settings,
+        ),
     )
     without(subject, topic)
     return _rated(figures)
@@ -48,7 +55,12 @@ def kilobyte_records(subject: Contestant, number: int) -> Figures:
         broker_cpu(
             subject,
             lambda: load(
-                "produce", topic=topic, records=KILOBYTE_RECORDS, size=1000, settings=settings
+                "produce",
+                topic=topic,
+                records=KILOBYTE_RECORDS,
+                size=1000,
+                partitions=PARTITIONS,
+                settings=settings,
             ),
         )
     )
@@ -58,7 +70,10 @@ def _single(subject: Contestant, topic: str, records: int, **settings: str) -> F
     a_topic(subject, topic, 1)
     chosen = _settings(subject, linger_ms="0", batch_num_messages="1", acks="1", **settings)
     figures = broker_cpu(
-        subject, lambda: load("produce", topic=topic, records=records, size=100, settings=chosen)
+        subject,
+        lambda: load(
+            "produce", topic=topic, records=records, size=100, partitions=1, settings=chosen
+        ),
     )
     without(subject, topic)
     return _rated(figures)
