@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
+from ottla.broker.compaction import Compaction
 from ottla.broker.connections import Connections
 from ottla.broker.control import Control
 from ottla.broker.dispatch import Dispatcher
@@ -216,6 +217,14 @@ class Broker:
             answers=self.views.answers,
             workers=system.workers,
             poison=self._poison,
+        )
+        self.compaction = Compaction(
+            self.logs,
+            system.clock,
+            system.workers,
+            lambda: self.views.config,
+            self._run_files_job,
+            self.doubt,
         )
         self.upkeep = Upkeep(system.clock, self.doubt)
         self.transport_upkeep = Upkeep(system.transport_clock, self.doubt)
@@ -427,6 +436,9 @@ class Broker:
             self._begin_retention,
         )
         self.upkeep.every(
+            "compaction", lambda: views.config.log_cleaner_backoff_ms, self.compaction.begin
+        )
+        self.upkeep.every(
             "checkpoints",
             lambda: views.config.log_flush_offset_checkpoint_interval_ms,
             partial(self._checkpoint, (RECOVERY_POINT, HIGH_WATERMARK)),
@@ -499,6 +511,7 @@ class Broker:
             self.connections.drain()
             self.upkeep.close()
             self.transport_upkeep.close()
+            await self.compaction.close()
             self.groups.close()
             await self.dispatcher.close()
             self.connections.close_all()

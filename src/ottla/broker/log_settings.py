@@ -42,11 +42,15 @@ def _rules(broker: BrokerConfig, overrides: Mapping[str, str]) -> TopicRules:
         else TimestampType.CREATE_TIME
     )
     target, level = _codec(settings)
+    log = LogConfig(
+        message_timestamp_type=timestamp_type,
+        **{name: getattr(settings, name) for name in _SAME},
+    )
+    if "compact" in settings.cleanup_policy:
+        # Only closed segments are compacted, so none may stay open for longer.
+        log = log._replace(segment_ms=min(log.segment_ms, log.max_compaction_lag_ms))
     return TopicRules(
-        LogConfig(
-            message_timestamp_type=timestamp_type,
-            **{name: getattr(settings, name) for name in _SAME},
-        ),
+        log,
         ProduceRules(
             max_message_bytes=settings.max_message_bytes,
             compacted="compact" in settings.cleanup_policy,

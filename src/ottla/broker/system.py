@@ -12,12 +12,14 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
+from ottla.broker.slices import run_in_slices
+from ottla.broker.worker_process import WorkerProcess
 from ottla.model.clock import Clock, Timer
 from ottla.model.ids import Uuid
 from ottla.model.randomness import Randomness
-from ottla.model.workers import Lane, Workers
+from ottla.model.workers import Lane, SteppedJob, StepWorkers
 from ottla.net.network import Address, Network, ServerHandle
 
 T = TypeVar("T")
@@ -39,7 +41,7 @@ _NO_SUCH_FAMILY = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 _PORT_TRIES = 10
 
 
-class ClosableWorkers(Workers, Protocol):
+class ClosableWorkers(StepWorkers, Protocol):
     async def close(self) -> None:
         """Take no more jobs, and wait for those under way."""
 
@@ -128,12 +130,21 @@ class MonotonicClock:
 
 
 class ThreadWorkers:
-    """A pool of threads for each lane."""
+    """A pool of threads for each lane; a process for what would starve the loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._pools: dict[Lane, ThreadPoolExecutor] = {}
         self._closed = False
+        self._process = WorkerProcess()
+
+    def run_steps(
+        self, job: SteppedJob, told: Callable[[Any], bool], bytes_per_second: float, /
+    ) -> asyncio.Future[None]:
+        if self._closed:
+            raise RuntimeError("the workers are closed")
+        run = self._process.run if job.may_run_elsewhere else run_in_slices
+        return self._loop.create_task(run(job, told, bytes_per_second))
 
     def submit(self, lane: Lane, job: Callable[[], T], /) -> asyncio.Future[T]:
         if self._closed:
@@ -147,6 +158,7 @@ class ThreadWorkers:
 
     async def close(self) -> None:
         self._closed = True
+        await self._process.close()
         pools, self._pools = list(self._pools.values()), {}
         for pool in pools:
             await self._loop.run_in_executor(None, pool.shutdown)

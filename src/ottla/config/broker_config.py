@@ -78,6 +78,13 @@ class _Attributes:
     log_flush_interval_ms: int
     log_flush_scheduler_interval_ms: int
     log_flush_offset_checkpoint_interval_ms: int
+    log_cleaner_enable: bool
+    log_cleaner_threads: int
+    log_cleaner_backoff_ms: int
+    log_cleaner_dedupe_buffer_size: int
+    log_cleaner_io_buffer_load_factor: float
+    log_cleaner_io_buffer_size: int
+    log_cleaner_io_max_bytes_per_second: float
     log_flush_start_offset_checkpoint_interval_ms: int
     log_message_timestamp_type: str
     log_message_timestamp_before_max_ms: int

@@ -29,7 +29,7 @@ TOPIC_KEYS = table((
         "those that differ, `uncompressed` expands them.", ("compression.type",)),
     Key("compression.zstd.level", INT, 3, between(-131_072, 22), CLUSTER_WIDE, YES,
         "How hard zstd works when the broker compresses; negative levels are the fastest.", ("compression.zstd.level",)),
-    Key("delete.retention.ms", LONG, 86_400_000, at_least(0), CLUSTER_WIDE, NOT_YET,
+    Key("delete.retention.ms", LONG, 86_400_000, at_least(0), CLUSTER_WIDE, YES,
         "How long a deletion marker stays in a compacted log. A reader that starts from the beginning "
         "must finish within this time to see all deletions.", ("log.cleaner.delete.retention.ms",)),
     Key("file.delete.delay.ms", LONG, 60000, at_least(0), CLUSTER_WIDE, YES,
@@ -54,7 +54,7 @@ TOPIC_KEYS = table((
     Key("local.retention.ms", LONG, -2, at_least(-2), CLUSTER_WIDE, NOT_YET,
         "With tiered storage, how long segments stay on local disk; -2 means as long as "
         "`retention.ms`.", ("log.local.retention.ms",)),
-    Key("max.compaction.lag.ms", LONG, MAX_LONG, at_least(1), CLUSTER_WIDE, NOT_YET,
+    Key("max.compaction.lag.ms", LONG, MAX_LONG, at_least(1), CLUSTER_WIDE, YES,
         "The longest a record may wait for compaction, whatever the share of uncompacted log.", ("log.cleaner.max.compaction.lag.ms",)),
     Key("max.message.bytes", INT, 1_048_588, at_least(0), CLUSTER_WIDE, YES,
         "The largest record batch taken, measured as it arrives.", ("message.max.bytes",)),
@@ -67,10 +67,10 @@ TOPIC_KEYS = table((
     Key("message.timestamp.type", STRING, "CreateTime", OneOf("CreateTime", "LogAppendTime"), CLUSTER_WIDE, YES,
         "Whether records carry the time their producer set (`CreateTime`) or the time of the append "
         "(`LogAppendTime`).", ("log.message.timestamp.type",)),
-    Key("min.cleanable.dirty.ratio", DOUBLE, 0.5, between(0, 1), CLUSTER_WIDE, NOT_YET,
+    Key("min.cleanable.dirty.ratio", DOUBLE, 0.5, between(0, 1), CLUSTER_WIDE, YES,
         "The share of the log that must be uncompacted before it is compacted: lower saves space and "
         "costs more work.", ("log.cleaner.min.cleanable.ratio",)),
-    Key("min.compaction.lag.ms", LONG, 0, at_least(0), CLUSTER_WIDE, NOT_YET,
+    Key("min.compaction.lag.ms", LONG, 0, at_least(0), CLUSTER_WIDE, YES,
         "How long a record is safe from compaction.", ("log.cleaner.min.compaction.lag.ms",)),
     Key("min.insync.replicas", INT, 1, at_least(1), CLUSTER_WIDE, YES,
         "How many in-sync replicas, the leader included, an `acks=all` write needs before it is "

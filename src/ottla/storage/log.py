@@ -613,6 +613,18 @@ class Log:
         self.generation += 1
         self.cursors.clear()
 
+    def replaced(self, segments: list[Segment]) -> None:
+        """Others stand for closed segments; those already reading these go on with them.
+
+        Raises:
+            OSError: a snapshot cannot be removed.
+        """
+        self.cursors.clear()
+        self.unsynced.forget(segments)
+        kept = {segment.base_offset for segment in self.segments}
+        gone = {s.base_offset for s in segments} - kept
+        self.history.remove(lambda at: at in gone)
+
     # Making durable.
 
     def flush_job(self) -> FlushJob | None:

@@ -25,6 +25,7 @@ from ottla.storage.disk import Disk, Lock
 from ottla.storage.handles import DEFAULT_LIMIT, Handles
 from ottla.storage.log import Log
 from ottla.storage.log_config import LogConfig
+from ottla.storage.segment import Segment
 
 logger = logging.getLogger(__name__)
 
@@ -102,6 +103,8 @@ class _Pending(NamedTuple):
     directory: LogDirectory
     path: str
     tree: bool
+    segment: Segment | None = None
+    """Its readers may go on until then."""
 
 
 class Recovered(NamedTuple):
@@ -147,6 +150,8 @@ class Logs:
         self._high_watermarks: dict[TopicPartition, Offset] = {}
         self._counts: dict[LogDirectory, int] = dict.fromkeys(self.directories, 0)
         self._retention_queue: list[Log] = []
+        self.compacting: dict[Log, None] = {}
+        """Retention leaves these alone."""
 
     # Starting.
 
@@ -588,6 +593,8 @@ class Logs:
             log = self._retention_queue.pop()
             if self._logs.get(log.partition) is not log or not log.directory.is_online:
                 continue
+            if log in self.compacting:
+                continue
             try:
                 log.upkeep(now_ms)
                 if log.may_expire(now_ms):
@@ -604,6 +611,22 @@ class Logs:
                 self._pending.append(_Pending(due_ms, log.directory, path + names.DELETED, False))
         return len(segments)
 
+    def remove_later(self, log: Log, segments: list[Segment], now_ms: int) -> None:
+        """Remove the files of segments that were replaced, after `file.delete.delay.ms`."""
+        due_ms = now_ms + log.config.file_delete_delay_ms
+        paths = {path for segment in segments for path in segment.paths()}
+        later = []
+        for pending in self._pending:
+            # Replaced twice within the delay: the name stands for the newer file now.
+            if pending.path not in paths:
+                later.append(pending)
+            elif pending.segment is not None:
+                pending.segment.handle.discard()
+        for segment in segments:
+            for path in segment.paths():
+                later.append(_Pending(due_ms, log.directory, path, False, segment))
+        self._pending = later
+
     def removal_jobs(self, now_ms: int) -> list[FilesJob]:
         """Return the removals that are due, one job a directory."""
         due = [pending for pending in self._pending if pending.due_ms <= now_ms]
@@ -612,6 +635,8 @@ class Logs:
         self._pending = [pending for pending in self._pending if pending.due_ms > now_ms]
         jobs: dict[LogDirectory, FilesJob] = {}
         for pending in due:
+            if pending.segment is not None:
+                pending.segment.handle.discard()
             if pending.directory.is_online:
                 job = jobs.setdefault(pending.directory, FilesJob(pending.directory))
                 (job.trees if pending.tree else job.removals).append(pending.path)

@@ -277,6 +277,18 @@ class ProducerStates:
         stable = min(self._open.values(), default=offset + 1)
         return AbortedTransaction(producer_id, first_offset, offset, stable)
 
+    def apply_empty_marker(
+        self, producer_id: ProducerId, producer_epoch: ProducerEpoch, timestamp: int
+    ) -> None:
+        """Take into account what compaction left of a marker: that the epoch was reached."""
+        producer = self.producers.get(producer_id)
+        if producer is None:
+            producer = self.producers[producer_id] = Producer(producer_id, producer_epoch)
+        elif producer.producer_epoch != producer_epoch:
+            producer.producer_epoch = producer_epoch
+            producer.batches.clear()
+        producer.timestamp = timestamp
+
     def apply_header(self, header: BatchHeader) -> None:
         """`apply` the data batch a header describes, if a producer wrote it."""
         if header.producer_id >= 0 and not header.attributes & CONTROL_FLAG:

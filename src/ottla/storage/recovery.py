@@ -207,6 +207,8 @@ def recover(
         if why is None and bound is not None and verified:
             if end > bound:
                 why = f"it goes on to {end}, past the next segment's {bound}"
+            elif end < bound <= holes_below:
+                pass  # compaction leaves holes, and `.deleted` files too
             elif end < bound and any(end <= base < bound for base in files.deleted):
                 undone = index + 1
                 logger.warning("%s: its deletion was undone, and is done again", segment.log_path)
@@ -301,7 +303,8 @@ def _complete_swaps(disk: Disk, path: str, entries: list[str]) -> None:
 
     The result, `.swap` files, stands for all segments up to its end. If there
     are `.cleaned` files too, a result at or above the first of them is not whole
-    and goes; what it was made from is still there.
+    and goes; what it was made from is still there. Of each result the `.log` gets
+    its name last: as long as that is a `.swap`, there may be more to remove.
     """
     cleaned = [name for name in entries if name.endswith(names.CLEANED)]
     first_cleaned = min((int(name[:20]) for name in cleaned), default=None)
@@ -315,12 +318,19 @@ def _complete_swaps(disk: Disk, path: str, entries: list[str]) -> None:
             ends[base] = _end_of(disk, f"{path}/{name}", base)
     for name in entries:
         parsed = names.parse_offset_file(name)
-        if parsed is not None and any(base < parsed[0] < end for base, end in ends.items()):
+        if parsed is None:
+            continue
+        offset, suffix = parsed
+        # The producers' state where the first of the segments began is still what it was.
+        first_too = 0 if suffix == names.SNAPSHOT else 1
+        if any(base - first_too < offset < end for base, end in ends.items()):
             disk.remove(f"{path}/{name}")
-    for name in swaps:
+    for name in sorted(swaps, key=lambda name: name.endswith(names.LOG + names.SWAP)):
         if int(name[:20]) in ends:
             logger.info("%s/%s: completing a compaction", path, name)
             disk.rename(f"{path}/{name}", f"{path}/{name.removesuffix(names.SWAP)}")
+        elif disk.exists(f"{path}/{name}"):
+            disk.remove(f"{path}/{name}")  # an index alone, which can be made anew
 
 
 def _end_of(disk: Disk, path: str, base: Offset) -> Offset:
@@ -343,8 +353,7 @@ def _segments(disk: Disk, handles: Handles, path: str, bases: list[Offset]) -> S
 def _inactive_but(segment: Segment, segments: Segments) -> None:
     """Keep of a closed segment only what is needed."""
     if segment is not segments.active:
-        segment.offset_index.forget()
-        segment.recent_floor = segment.base_offset + INT32_MAX + 1
+        segment.become_closed()
 
 
 def _indexes_are_sound(segment: Segment, stop: Stop) -> bool:
@@ -649,6 +658,12 @@ def replay(producers: ProducerStates, segment: Segment, start: Offset, *, rebuil
 def apply_control_batch(producers: ProducerStates, batch: Buffer) -> AbortedTransaction | None:
     """Apply the marker a control batch holds, if it holds one."""
     header = read_header(batch)
+    if header.records_count == 0 and header.producer_id >= 0:
+        # Compaction has left it because no later batch has this epoch.
+        producers.apply_empty_marker(
+            header.producer_id, header.producer_epoch, header.max_timestamp
+        )
+        return None
     try:
         for record in read_records(batch):
             marker = read_end_txn_marker(record)

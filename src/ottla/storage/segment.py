@@ -45,14 +45,24 @@ class Segment:
         "recent_last_offsets",
         "recent_positions",
         "size",
+        "suffix",
         "time_index",
         "transaction_index",
     )
 
-    def __init__(self, disk: Disk, handles: Handles, directory: str, base_offset: Offset) -> None:
+    def __init__(
+        self,
+        disk: Disk,
+        handles: Handles,
+        directory: str,
+        base_offset: Offset,
+        suffix: str = "",
+    ) -> None:
+        """`suffix` ends the files' names while they are not, or no longer, those of the log."""
         self.disk = disk
         self.directory = directory
         self.base_offset = base_offset
+        self.suffix = suffix
         self.handle = Handle(self._path(names.LOG), handles)
         self.offset_index = OffsetIndex(disk, self._path(names.INDEX), base_offset)
         self.time_index = TimeIndex(disk, self._path(names.TIME_INDEX), base_offset)
@@ -76,7 +86,7 @@ class Segment:
         self.recent_positions = array("i")
 
     def _path(self, suffix: str) -> str:
-        return f"{self.directory}/{names.offset_file(self.base_offset, suffix)}"
+        return f"{self.directory}/{names.offset_file(self.base_offset, suffix)}{self.suffix}"
 
     @property
     def log_path(self) -> str:
@@ -134,11 +144,20 @@ class Segment:
         self.index_grew = is_full
         return is_full
 
-    def waited_ms(self, max_timestamp: int, now_ms: int) -> int:
-        """How long it has been filling: by its first batch's timestamp, else since it was made."""
+    def first_timestamp(self) -> int:
+        """Return the largest timestamp of its first batch, -1 if it has none.
+
+        Raises:
+            OSError: it cannot be read.
+        """
         first = self._first_timestamp
         if first is None:
             first = self._first_timestamp = self._read_first_timestamp()
+        return first
+
+    def waited_ms(self, max_timestamp: int, now_ms: int) -> int:
+        """How long it has been filling: by its first batch's timestamp, else since it was made."""
+        first = self.first_timestamp()
         return max_timestamp - first if first >= 0 else now_ms - self.created_ms
 
     def _read_first_timestamp(self) -> int:
@@ -207,6 +226,10 @@ class Segment:
     def become_inactive(self) -> None:
         """Finish, and keep in memory what a closed segment needs."""
         self.finish()
+        self.become_closed()
+
+    def become_closed(self) -> None:
+        """Keep in memory what a closed segment needs."""
         self.offset_index.forget()
         self.recent_floor = self.base_offset + INT32_MAX + 1
         self.recent_last_offsets = array("q")
@@ -280,7 +303,23 @@ class Segment:
         """Read the offset after the last batch from the files."""
         return self._rescan()
 
-    # Removing.
+    # Removing and replacing.
+
+    def rename(self, suffix: str) -> None:
+        """Give its files names that end in `suffix`, the `.log` last; open ones stay open.
+
+        Raises:
+            OSError: some may have been renamed.
+        """
+        old = self.paths()
+        self.suffix = suffix
+        self.handle.path = self._path(names.LOG)
+        self.offset_index.path = self._path(names.INDEX)
+        self.time_index.path = self._path(names.TIME_INDEX)
+        self.transaction_index.path = self._path(names.TRANSACTION_INDEX)
+        for before, after in reversed(list(zip(old, self.paths(), strict=True))):
+            if self.disk.exists(before):
+                self.disk.rename(before, after)
 
     def paths(self) -> list[str]:
         return [

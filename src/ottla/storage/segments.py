@@ -67,6 +67,15 @@ class Segments:
         del self._bases[index:]
         return removed
 
+    def replace(self, first: int, count: int, segment: Segment) -> list[Segment]:
+        """Let `segment` stand for the `count` from `first` on, which begin where it does."""
+        assert segment.base_offset == self._bases[first]
+        assert first + count < len(self._segments)
+        replaced = self._segments[first : first + count]
+        self._segments[first : first + count] = [segment]
+        self._bases[first : first + count] = [segment.base_offset]
+        return replaced
+
     def replace_all(self, segment: Segment) -> list[Segment]:
         """Take all out and start over with `segment`."""
         removed = self._segments[:]

@@ -3,9 +3,10 @@
 import asyncio
 import random
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from ottla.model.workers import Lane
+from ottla.broker.slices import run_in_slices
+from ottla.model.workers import Lane, SteppedJob
 
 T = TypeVar("T")
 
@@ -28,6 +29,20 @@ class SimulatedWorkers:
         duration = self._random.random() * self._max_duration_ms / 1000
         self._loop.call_later(duration, _finish, job, future)
         return future
+
+    def run_steps(
+        self, job: SteppedJob, told: Callable[[Any], bool], bytes_per_second: float, /
+    ) -> asyncio.Future[None]:
+        """Each step takes its own time."""
+        if self._closed:
+            raise RuntimeError("the workers are closed")
+
+        def pause() -> float:
+            return self._random.random() * self._max_duration_ms / 1000
+
+        return self._loop.create_task(
+            run_in_slices(job, told, bytes_per_second, pause, slice_s=0.0)
+        )
 
     async def close(self) -> None:
         """Take no more jobs; those under way finish."""

@@ -1,0 +1,121 @@
+"""Which log is compacted next, and how far each has been: the state of compaction.
+
+`cleaner-offset-checkpoint` of each directory says where the dirty part of its
+logs begins. It is a hint: without it a log is compacted anew.
+"""
+
+import logging
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from ottla.model.errors import ApiError, StorageError
+from ottla.model.ids import Offset
+from ottla.storage import checkpoints
+from ottla.storage.checkpoints import CheckpointError
+from ottla.storage.compaction.choice import Candidate
+from ottla.storage.compaction.survey import survey
+from ottla.storage.directory import LogDirectory
+from ottla.storage.log import Log
+from ottla.storage.logs import FilesJob, Logs
+
+logger = logging.getLogger(__name__)
+
+
+class _CleanUpTo(NamedTuple):
+    offset: Offset
+    generation: int
+    """Of the log then: once truncated, it is not known any more."""
+
+
+class Compactor:
+    """The compaction of all logs; owned by the loop, like they."""
+
+    def __init__(self, logs: Logs) -> None:
+        self._logs = logs
+        self._clean: dict[Log, _CleanUpTo] = {}
+        self._uncleanable: dict[Log, str] = {}
+        """What is damaged; it stays so until the broker starts anew."""
+        self._loaded = False
+
+    def _load(self) -> None:
+        """Read the checkpoints, once the logs are there."""
+        self._loaded = True
+        disk = self._logs.disk
+        for directory in self._logs.online():
+            path = f"{directory.path}/{checkpoints.CLEANER}"
+            try:
+                found = checkpoints.parse_offsets(disk.read(path))
+            except FileNotFoundError:
+                continue
+            except (CheckpointError, OSError) as error:
+                logger.warning("%s is not used: %s", path, error)
+                continue
+            for partition, offset in found.items():
+                log = self._logs.get(partition)
+                if log is not None and log.directory is directory:
+                    self._clean[log] = _CleanUpTo(offset, log.generation)
+
+    def load(self) -> None:
+        """To be called when the logs are loaded, before any of them changes."""
+        if not self._loaded:
+            self._load()
+
+    # Choosing.
+
+    def candidates(self, now_ms: int) -> Iterator[tuple[Log, Candidate]]:
+        """Yield each log that may be compacted, with how dirty it is.
+
+        A log is opened only if it may have something; None of it raises.
+        """
+        for log in list(self._logs):
+            if "compact" not in log.config.cleanup_policy or log in self._uncleanable:
+                continue
+            if not log.directory.is_online or self._logs.get(log.partition) is not log:
+                continue
+            clean = self._clean_offset(log)
+            if not log.is_open:
+                summary = log.summary()
+                if (clean or 0) >= summary.active_base_offset:
+                    continue
+            try:
+                yield log, survey(log, clean, now_ms)
+            except (ApiError, StorageError, OSError) as error:
+                logger.warning("compaction of %s: %s", log.path, error)
+
+    def _clean_offset(self, log: Log) -> Offset | None:
+        known = self._clean.get(log)
+        if known is None or known.generation != log.generation:
+            return None
+        return known.offset
+
+    # What came of it.
+
+    def done(self, log: Log, end_offset: Offset) -> FilesJob:
+        """`log` is clean below `end_offset`; return the writing of the checkpoint."""
+        self._clean[log] = _CleanUpTo(end_offset, log.generation)
+        return self.checkpoint(log.directory)
+
+    def damaged(self, log: Log, why: str) -> None:
+        """Compact it no more."""
+        self._uncleanable[log] = why
+        logger.error("%s is not compacted any more: %s", log.path, why)
+
+    def forget_deleted(self) -> list[FilesJob]:
+        """Forget logs that are there no more; return what is to be written."""
+        gone = [log for log in self._clean if self._logs.get(log.partition) is not log]
+        directories = {log.directory: None for log in gone}
+        for log in gone:
+            del self._clean[log]
+            self._uncleanable.pop(log, None)
+        return [self.checkpoint(directory) for directory in directories if directory.is_online]
+
+    def checkpoint(self, directory: LogDirectory) -> FilesJob:
+        offsets = {
+            log.partition: clean.offset
+            for log, clean in self._clean.items()
+            if log.directory is directory and clean.generation == log.generation
+        }
+        job = FilesJob(directory)
+        path = f"{directory.path}/{checkpoints.CLEANER}"
+        job.writes.append((path, checkpoints.offsets_text(offsets)))
+        return job
