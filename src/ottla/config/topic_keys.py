@@ -18,8 +18,7 @@ MAX_LONG = 2**63 - 1
 TOPIC_KEYS = table((
     Key("cleanup.policy", LIST, ("delete",), ListOf("compact", "delete", may_be_empty=True), CLUSTER_WIDE, YES,
         "What happens to old segments: `delete` removes them by age and size, `compact` keeps the "
-        "last record of each key, both together do both, and an empty list keeps everything. "
-        "Compaction itself comes with a later release of Ottla.", ("log.cleanup.policy",)),
+        "last record of each key, both together do both, and an empty list keeps everything.", ("log.cleanup.policy",)),
     Key("compression.gzip.level", INT, -1, GzipLevel(), CLUSTER_WIDE, YES,
         "How hard gzip works when the broker compresses: 1 to 9, or -1 for its default.", ("compression.gzip.level",)),
     Key("compression.lz4.level", INT, 9, between(1, 17), CLUSTER_WIDE, YES,

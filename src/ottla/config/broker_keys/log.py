@@ -57,7 +57,7 @@ LOG_KEYS = (
         "How often logs are looked at for segments to delete."),
     Key("log.cleanup.policy", LIST, ("delete",), ListOf("compact", "delete", may_be_empty=True), CLUSTER_WIDE, YES,
         "What happens to old segments: `delete`, `compact`, both, or nothing at all when the list is "
-        "empty. Compaction itself comes with a later release of Ottla."),
+        "empty."),
     Key("log.segment.delete.delay.ms", LONG, 60000, at_least(0), CLUSTER_WIDE, YES,
         "How long a deleted segment's files stay on disk, for readers that are still in them."),
     Key("log.index.interval.bytes", INT, 4096, at_least(0), CLUSTER_WIDE, YES,
