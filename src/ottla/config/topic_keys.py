@@ -71,7 +71,7 @@ TOPIC_KEYS = table((
         "costs more work.", ("log.cleaner.min.cleanable.ratio",)),
     Key("min.compaction.lag.ms", LONG, 0, at_least(0), CLUSTER_WIDE, YES,
         "How long a record is safe from compaction.", ("log.cleaner.min.compaction.lag.ms",)),
-    Key("min.insync.replicas", INT, 1, at_least(1), CLUSTER_WIDE, YES,
+    Key("min.insync.replicas", INT, 1, at_least(1), CLUSTER_WIDE, NOT_YET,
         "How many in-sync replicas, the leader included, an `acks=all` write needs before it is "
         "taken; with fewer the producer gets NOT_ENOUGH_REPLICAS.", ("min.insync.replicas",)),
     Key("preallocate", BOOLEAN, False, None, CLUSTER_WIDE, NOT_YET,

@@ -43,7 +43,7 @@ CLUSTER_KEYS = (
         "lost records. Topics may set their own."),
     Key("unclean.leader.election.interval.ms", LONG, 300_000, at_least(1), READ_ONLY, NOT_YET,
         "How often partitions without a leader are looked at for an unclean election.", is_internal=True),
-    Key("min.insync.replicas", INT, 1, at_least(1), CLUSTER_WIDE, YES,
+    Key("min.insync.replicas", INT, 1, at_least(1), CLUSTER_WIDE, NOT_YET,
         "How many in-sync replicas, the leader included, an `acks=all` write needs before it is "
         "taken. Topics may set their own."),
     Key("num.replica.fetchers", INT, 1, at_least(1), CLUSTER_WIDE, NOT_YET,

@@ -33,7 +33,7 @@ GROUP_KEYS = (
         "Kafka's count of threads for coordinators' slow work. Ottla has none."),
     Key("group.coordinator.append.linger.ms", INT, -1, at_least(-1), READ_ONLY, NEVER,
         "How long Kafka gathers a coordinator's records before writing them; -1 adapts. Ottla writes "
-        "what one turn of its loop produced."),
+        "those of each request at once."),
     Key("group.coordinator.cached.buffer.max.bytes", INT, 1_048_588, at_least(524_288), CLUSTER_WIDE, NEVER,
         "The largest write buffer Kafka's coordinators keep for reuse. Ottla keeps none."),
     Key("group.consumer.assignors", LIST, ("uniform", "range"), ListOf(), READ_ONLY, NOT_YET,

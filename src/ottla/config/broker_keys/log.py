@@ -72,7 +72,8 @@ LOG_KEYS = (
     Key("log.flush.interval.ms", LONG, None, None, CLUSTER_WIDE, YES,
         "The longest a record stays unflushed. When unset, `log.flush.scheduler.interval.ms` is used."),
     Key("log.flush.scheduler.interval.ms", LONG, MAX_LONG, None, READ_ONLY, YES,
-        "How often logs are looked at for records to flush."),
+        "The longest a record stays unflushed, where neither the topic nor `log.flush.interval.ms` says "
+        "so. Ottla looks every second."),
     Key("log.flush.offset.checkpoint.interval.ms", INT, 60000, at_least(0), READ_ONLY, YES,
         "How often it is noted on disk up to where each log is known to be flushed."),
     Key("log.flush.start.offset.checkpoint.interval.ms", INT, 60000, at_least(0), READ_ONLY, YES,
@@ -99,8 +100,8 @@ LOG_KEYS = (
     Key("compression.zstd.level", INT, 3, between(-131_072, 22), CLUSTER_WIDE, YES,
         "How hard zstd works when the broker compresses; negative levels are the fastest."),
     Key("num.recovery.threads.per.data.dir", INT, 2, at_least(1), CLUSTER_WIDE, NEVER,
-        "Kafka's count of threads per directory for recovery at start. Ottla recovers in its worker "
-        "process."),
+        "Kafka's count of threads per directory for recovery at start. Ottla recovers one log after the "
+        "other."),
     Key("log.cleaner.enable", BOOLEAN, True, None, READ_ONLY, YES,
         "Whether logs with the compact policy are compacted. Switching it off lets internal topics "
         "grow without end."),

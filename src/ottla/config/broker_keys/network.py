@@ -59,7 +59,7 @@ NETWORK_KEYS = (
         "event loop."),
     Key("num.io.threads", INT, 8, at_least(1), CLUSTER_WIDE, NEVER,
         "Kafka's count of threads that handle requests. Ottla handles them on its event loop and "
-        "keeps a small pool per log directory for the disk."),
+        "keeps a few threads for the disk."),
     Key("background.threads", INT, 10, at_least(1), CLUSTER_WIDE, NEVER,
         "Kafka's count of threads for upkeep. Ottla bounds upkeep per turn of its loop."),
     Key("queued.max.requests", INT, 500, at_least(1), READ_ONLY, NEVER,

@@ -12,12 +12,13 @@ STRING = ConfigType.STRING
 PER_BROKER = Update.PER_BROKER
 READ_ONLY = Update.READ_ONLY
 NOT_YET = Effect.NOT_YET
+YES = Effect.YES
 
 # fmt: off
 SECURITY_KEYS = (
-    Key("authorizer.class.name", STRING, "", None, READ_ONLY, NOT_YET,
-        "Which authorizer decides who may do what. Kafka's StandardAuthorizer name switches Ottla's "
-        "own ACLs on; empty allows everything."),
+    Key("authorizer.class.name", STRING, "", None, READ_ONLY, YES,
+        "Which authorizer decides who may do what. Empty allows everything; there is none yet, so "
+        "Ottla refuses to start with a name."),
     Key("security.inter.broker.protocol", STRING, "PLAINTEXT", OneOf("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"), READ_ONLY, NOT_YET,
         "The security protocol brokers speak to each other when `inter.broker.listener.name` is not "
         "set."),
