@@ -21,17 +21,11 @@ class LogConfig(NamedTuple):
     """-1: for ever."""
     retention_bytes: int = -1
     """-1: without bound."""
-    max_message_bytes: int = 1048588
     flush_messages: int = INT64_MAX
     flush_ms: int = INT64_MAX
     file_delete_delay_ms: int = 60_000
     message_timestamp_type: TimestampType = TimestampType.CREATE_TIME
-    message_timestamp_before_max_ms: int = INT64_MAX
-    message_timestamp_after_max_ms: int = 3_600_000
     cleanup_policy: frozenset[str] = frozenset({"delete"})
-    compression_type: str = "producer"
-    preallocate: bool = False
-    min_insync_replicas: int = 1
     delete_retention_ms: int = DAY_MS
     min_compaction_lag_ms: int = 0
     max_compaction_lag_ms: int = INT64_MAX
