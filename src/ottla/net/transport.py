@@ -20,8 +20,11 @@ from ottla.net.connection import AnswerBudget, BufferBudget, Connection, Serve
 JOIN_LIMIT = 64 * 1024
 """Parts below this are copied together; a larger one in memory gets a send of its own."""
 
-CHUNK = 256 * 1024
-"""At most so much is written at once: what the kernel refuses of it is copied."""
+CHUNK = 512 * 1024
+"""At most so much is written at once: what the kernel refuses of it is copied, and held."""
+
+FIRST_CHUNK = 64 * 1024
+"""So much is written first, and after a refusal; then twice as much each time it is all taken."""
 
 TURN_BYTES = 2 * 1024 * 1024
 """After so many, others have their turn: some 0.8 ms."""
@@ -83,6 +86,7 @@ class ClientTransport(asyncio.BufferedProtocol):
         self._turn_scheduled = False
         self._reading = True
         self._kernel_is_full = False
+        self._chunk = FIRST_CHUNK
         self._closing = False
         self._waiting = False  # for a turn to send on, or a worker
         self._workers = workers
@@ -128,9 +132,7 @@ class ClientTransport(asyncio.BufferedProtocol):
 
     def resume_writing(self) -> None:
         self._kernel_is_full = False
-        self._send()
-        if not self.connection.output_paused:
-            self._wake()
+        self._send_on()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.connection.close()
@@ -239,24 +241,29 @@ class ClientTransport(asyncio.BufferedProtocol):
             part = unsent[0]
             if type(part) in IN_MEMORY and len(part) >= JOIN_LIMIT:
                 whole = memoryview(cast(Buffer, part))
-                chunk = whole[self._sent : self._sent + CHUNK]
+                chunk = whole[self._sent : self._sent + self._chunk]
                 self._went(len(chunk), len(whole))
-                transport.write(chunk)
+                self._write(transport, chunk)
                 continue
             try:
-                filled = self._gather(gathering.view)
+                filled = self._gather(gathering.view[: self._chunk])
             except (ApiError, StorageError) as error:
                 # The answer began to leave, or its size did: there is no way to say what happened.
                 log.warning("closing connection from %s:%d: %s", *self.peer, error)
                 self.abort()
                 return
             if filled:
-                transport.write(gathering.view[:filled])
+                self._write(transport, gathering.view[:filled])
                 gathering.written(transport)
         self.connection.output_paused = self._unsent_bytes > HIGH_WATER
         self._count()
         if self._closing and not unsent and not self._kernel_is_full:
             transport.close()
+
+    def _write(self, transport: asyncio.Transport, data: memoryview) -> None:
+        """Write once, and learn from it how much may be written next."""
+        transport.write(data)
+        self._chunk = FIRST_CHUNK if self._kernel_is_full else min(2 * self._chunk, CHUNK)
 
     def _gather(self, buffer: memoryview) -> int:
         """Copy parts into `buffer` while they fit, and say how much that was.
@@ -265,11 +272,11 @@ class ClientTransport(asyncio.BufferedProtocol):
         """
         unsent = self._unsent
         filled = 0
-        while unsent and filled < CHUNK:
+        while unsent and filled < len(buffer):
             part = unsent[0]
             size = len(part)
             if type(part) in IN_MEMORY:
-                if size >= JOIN_LIMIT or filled + size > CHUNK:
+                if size >= JOIN_LIMIT or filled + size > len(buffer):
                     break
                 buffer[filled : filled + size] = cast(Buffer, part)
                 count = size
@@ -302,7 +309,13 @@ class ClientTransport(asyncio.BufferedProtocol):
     def _go_on(self) -> None:
         self._waiting = False
         if not self._kernel_is_full:
-            self.resume_writing()
+            self._send_on()
+
+    def _send_on(self) -> None:
+        was_paused = self.connection.output_paused
+        self._send()
+        if was_paused and not self.connection.output_paused:
+            self._wake()
 
     def _count(self) -> None:
         """Tell the budget of all connections what this one holds in memory."""

@@ -12,7 +12,14 @@ from ottla.model.errors import StorageError
 from ottla.model.parts import Part
 from ottla.model.workers import Workers
 from ottla.net.connection import AnswerBudget, Connection, Outcome
-from ottla.net.transport import CHUNK, HIGH_WATER, JOIN_LIMIT, TURN_BYTES, ClientTransport
+from ottla.net.transport import (
+    CHUNK,
+    FIRST_CHUNK,
+    HIGH_WATER,
+    JOIN_LIMIT,
+    TURN_BYTES,
+    ClientTransport,
+)
 
 
 class StillClock:
@@ -283,5 +290,24 @@ def test_a_large_answer_leaves_in_turns_with_others() -> None:
             turns += 1
         assert turns >= 3
         assert not protocol.connection.output_paused
+
+    asyncio.run(run())
+
+
+def test_who_takes_little_is_offered_little() -> None:
+    async def run() -> None:
+        protocol, transport = connected_to([Stored(bytes(20 * CHUNK), CHUNK)])
+        transport.room = 4 * CHUNK
+        ask(protocol, 1)
+        while not transport.kept:
+            await asyncio.sleep(0)
+        for _ in range(10):
+            transport.drain(FIRST_CHUNK)
+            await asyncio.sleep(0)
+        assert len(transport.kept) <= FIRST_CHUNK
+        transport.drain(20 * CHUNK)
+        while len(transport.taken) < 20 * CHUNK:
+            await asyncio.sleep(0)
+        assert protocol._chunk == CHUNK
 
     asyncio.run(run())
