@@ -28,8 +28,6 @@ from ottla.config.resolve import ConfigSource, base_name, override, synonyms
 from ottla.config.topic_keys import TOPIC_KEYS
 from ottla.model.isolation import CompressionType
 
-_MAX_LONG = 2**63 - 1
-
 
 class _Attributes:
     """The settings that have an attribute: what code reads, with its type."""

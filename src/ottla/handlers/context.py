@@ -216,11 +216,6 @@ class Context:
     def connection_id(self) -> int:
         return self.client.connection_id
 
-    @property
-    def local_address(self) -> Address:
-        """What the client connected to."""
-        return self.client.local
-
     def authorize(self, operation: str, resource_type: str, name: str) -> bool:
         """Whether the principal may; everything is allowed until there is an authorizer."""
         return True

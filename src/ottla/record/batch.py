@@ -104,11 +104,6 @@ class BatchHeader(NamedTuple):
         return (self.base_sequence + self.last_offset_delta) & 0x7FFFFFFF
 
     @property
-    def compression_code(self) -> int:
-        """0-4 as in `CompressionType`; 5-7 mean nothing yet."""
-        return self.attributes & COMPRESSION_MASK
-
-    @property
     def compression(self) -> CompressionType:
         """Raise ApiError(UNSUPPORTED_COMPRESSION_TYPE) for a codec that does not exist."""
         try:

@@ -65,7 +65,6 @@ _GROWTH = 4
 
 _INT32 = Struct(">i")
 _UINT32_LE = Struct("<I")
-_UINT64_LE = Struct("<Q")
 
 
 def decompress(
