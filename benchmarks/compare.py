@@ -15,7 +15,7 @@ HEAD = """\
 Made by `python -m benchmarks.compare` from `benchmarks/results/rounds.jsonl`, which keeps every
 round. Each case has a broker of each kind started for it; they take turns, one untimed round first
 (a JVM gets faster for many rounds, so two cases come again after ten); figures are medians of the
-timed rounds of the newest run. CPU is user and system time of the broker's process.
+timed rounds of a case's newest run, listed below. CPU is user and system time of the broker's process.
 
 | | work | figure | Kafka | Ottla | ratio | target | |
 |---|---|---|---|---|---|---|---|
@@ -74,16 +74,22 @@ def page() -> str:
         table += lines(f"({case.letter})", case.title, name, case.targets)
     for name, lone in LONE.items():
         table += lines("", lone.title, name, lone.targets)
-    last: dict[str, Any] = {}
-    for row in rows():
-        last = row
-    foot = [
-        "",
-        f"Newest run: {last.get('run', 'none')}, commit {last.get('commit', '-')}, "
-        f"{last.get('machine', '-')}.",
-        "",
+    return HEAD + "\n".join([*table, "", *sources(), ""])
+
+
+def sources() -> list[str]:
+    """A line for each run that some case has its figures from, the oldest first."""
+    cases_of: dict[tuple[str, str, str], list[str]] = {}
+    for case in (*CASES, *LONE):
+        for measured in newest(case).values():
+            row = measured[0]
+            cases = cases_of.setdefault((row["run"], row["commit"], row["machine"]), [])
+            if case not in cases:
+                cases.append(case)
+    return [
+        f"- {run}, commit {commit}, {machine}: {', '.join(cases)}"
+        for (run, commit, machine), cases in sorted(cases_of.items())
     ]
-    return HEAD + "\n".join(table + foot)
 
 
 def write() -> Path:
