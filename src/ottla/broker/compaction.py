@@ -187,6 +187,7 @@ class Compaction:
             raise
         if self._is_there(chosen):
             swap.finish()
+            await self._sync(chosen)
         return True
 
     async def _sync(self, chosen: Log) -> None:

@@ -331,6 +331,7 @@ def _complete_swaps(disk: Disk, path: str, entries: list[str]) -> None:
             disk.rename(f"{path}/{name}", f"{path}/{name.removesuffix(names.SWAP)}")
         elif disk.exists(f"{path}/{name}"):
             disk.remove(f"{path}/{name}")  # an index alone, which can be made anew
+    disk.sync_directory(path)
 
 
 def _end_of(disk: Disk, path: str, base: Offset) -> Offset:

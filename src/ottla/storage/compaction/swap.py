@@ -7,10 +7,11 @@
 1. `stage`: the new files become `.swap`; the directory is synced.
 2. `put_in_place`: the old ones become `.deleted`, and readers turn to the new
    ones; the directory is synced. Who was reading the old goes on with them.
-3. `finish`: the new ones get their names.
+3. `finish`: the new ones get their names; the directory is synced.
 
 Without the sync between 2 and 3 a power cut could leave a new segment under its
-name beside old ones that it covers.
+name beside old ones that it covers; without the last, a `.swap` that is all
+there is beside a `.cleaned` of the next compaction, which says that it is not whole.
 """
 
 from ottla.storage import names

@@ -44,4 +44,5 @@ def put_in_place(log: Log, generation: int, cleaned: Cleaned, now_ms: int) -> li
     old = swap.put_in_place(now_ms)
     disk.sync_directory(log.path)
     swap.finish()
+    disk.sync_directory(log.path)
     return old
