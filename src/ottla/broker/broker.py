@@ -293,6 +293,9 @@ class Broker:
         """What becomes of a log directory found at the start: only listed topics are opened."""
         if topic_id in image.deleting:
             return Fate.DELETE
+        if topic_id is None and partition.topic in image.deleting.values():
+            # It may be of the topic deleted, undone by a power cut, or of one made anew.
+            return Fate.STRAY
         topic = image.topics.get(partition.topic)
         if (
             topic is None

@@ -16,6 +16,7 @@ from ottla.model.errors import ApiError, ErrorCode, StorageError
 from ottla.model.ids import ZERO_UUID, Uuid
 from ottla.storage.disk import Disk, is_passing
 from ottla.storage.handles import Handles
+from ottla.storage.newest import Newest
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +28,7 @@ class LogDirectory:
         "directory_id",
         "disk",
         "handles",
+        "newest",
         "offline_reason",
         "on_offline",
         "on_truncation",
@@ -37,6 +39,8 @@ class LogDirectory:
         self.path = path
         self.disk = disk
         self.handles = handles
+        self.newest = Newest()
+        """Through it the directory's checkpoints are written."""
         self.directory_id: Uuid = ZERO_UUID
         self.offline_reason: str | None = None
         self.on_offline: Callable[[LogDirectory], None] | None = None

@@ -7,6 +7,7 @@ gone, so that from here on any other end of the process counts as unclean.
 A directory that fails goes offline with all its logs; the rest go on.
 """
 
+import contextlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
@@ -71,26 +72,27 @@ class LogsError(Exception):
 class FilesJob:
     """Files to write or remove, for a worker."""
 
-    __slots__ = ("directory", "disk", "removals", "trees", "writes")
+    __slots__ = ("directory", "disk", "number", "removals", "trees", "writes")
 
     def __init__(self, directory: LogDirectory) -> None:
         self.directory = directory
         self.disk = directory.disk
         self.writes: list[tuple[str, bytes]] = []
+        self.number = directory.newest.number()
+        """Of what `writes` says."""
         self.removals: list[str] = []
         self.trees: list[str] = []
 
     def run(self) -> None:
         """Raises StorageError: tell `LogDirectory.go_offline` on the loop."""
         try:
-            for path, data in self.writes:
-                self.disk.write(path, data, sync=True)
+            self.directory.newest.write(self.disk, self.writes, self.number)
             # A segment must not come back alone, with those after it gone: first all are renamed.
             for path in sorted({_parent(path) for path in self.removals}):
                 if self.disk.exists(path):
                     self.disk.sync_directory(path)
             for path in self.removals:
-                if self.disk.exists(path):
+                with contextlib.suppress(FileNotFoundError):  # a truncation was first
                     self.disk.remove(path)
             for path in self.trees:
                 self.disk.remove_tree(path)
@@ -369,6 +371,8 @@ class Logs:
             self._logs[partition] = log
             self._counts[directory] += 1
             self._high_watermarks[partition] = log.high_watermark
+        # Nobody remembers deleted topics after this: what was set aside must not come back.
+        disk.sync_directory(root)
         if not all(disk.exists(f"{root}/{checkpoints.IDS_OF}{name}") for name in CHECKPOINTS):
             self._checkpoint_job(directory).run()
         if stop is recovery.Stop.MACHINE:
@@ -661,8 +665,7 @@ class Logs:
     def _write_recovery_points(self, directory: LogDirectory) -> None:
         """Raises OSError."""
         job = self._checkpoint_job(directory, (checkpoints.RECOVERY_POINT,))
-        for path, data in job.writes:
-            self.disk.write(path, data, sync=True)
+        directory.newest.write(self.disk, job.writes, job.number)
 
     # Stopping.
 
