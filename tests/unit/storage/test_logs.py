@@ -213,6 +213,22 @@ def test_retention_takes_turns_and_opens_only_what_may_expire() -> None:
     assert not [path for path in disk.files if path.endswith(".deleted")]
 
 
+def test_retention_takes_a_few_segments_a_turn() -> None:
+    disk = MemoryDisk()
+    logs = start(disk)
+    config = LogConfig(segment_bytes=100, retention_ms=1000)
+    for number in range(2):
+        log = logs.create(partition(number), TOPIC_ID, config, 0)
+        for at in range(40):
+            append(log, batch(1, timestamp=at))
+        log.high_watermark = log.log_end_offset
+    removed = []
+    while not removed or not logs.retention_is_over:
+        removed.append(logs.retention_turn(10_000, 500))
+    assert removed == [16, 16, 16, 16, 16, 0]
+    assert all(got(logs, number).log_start_offset == 40 for number in range(2))
+
+
 def test_idle_logs_hold_no_descriptor() -> None:
     disk = MemoryDisk()
     logs = start(disk)
