@@ -25,7 +25,7 @@ from ottla.storage.directory import LogDirectory
 from ottla.storage.disk import Disk, Lock
 from ottla.storage.handles import DEFAULT_LIMIT, Handles
 from ottla.storage.log import Log
-from ottla.storage.log_config import LogConfig
+from ottla.storage.log_config import DURABLE, LogConfig
 from ottla.storage.segment import Segment
 
 logger = logging.getLogger(__name__)
@@ -370,6 +370,10 @@ class Logs:
                     high_watermarks.of(partition, topic_id) or 0, loaded.log_end_offset
                 )
                 log.adopt(loaded)
+                if verdict.flush_messages == DURABLE:
+                    # What an acknowledgement covered is on disk, but how far that went was
+                    # written down a while ago: else the high watermark would go back there.
+                    log.flush()
                 self._note_producers(log)
             self._logs[partition] = log
             self._counts[directory] += 1

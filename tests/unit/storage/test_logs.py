@@ -21,10 +21,10 @@ def begin(disk: MemoryDisk, *paths: str) -> Logs:
     return logs
 
 
-def start(disk: MemoryDisk, *paths: str) -> Logs:
+def start(disk: MemoryDisk, *paths: str, config: LogConfig = CONFIG) -> Logs:
     logs = begin(disk, *paths)
     logs.identify("cluster", 1)
-    logs.load(lambda partition, topic_id: CONFIG, 0)
+    logs.load(lambda partition, topic_id: config, 0)
     return logs
 
 
@@ -176,6 +176,20 @@ def test_high_watermarks_and_log_starts_survive() -> None:
         assert logs.high_watermark(partition(0)) == 8
         assert [offset for offset, _ in values(log)] == [6, 7, 8, 9]
         assert (log.log_start_offset, log.high_watermark) == (6, 8)
+
+
+def test_where_acknowledged_means_flushed_everything_is_flushed_after_a_death() -> None:
+    disk = MemoryDisk()
+    durable = CONFIG._replace(flush_messages=1)
+    logs = start(disk, config=durable)
+    log = logs.create(partition(0), TOPIC_ID, durable, 0)
+    for _ in range(5):
+        append(log, batch(2))
+    log.flush()
+    logs.release()
+    disk.process_death()
+    log = got(start(disk, config=durable), 0)
+    assert (log.flushed_end_offset, log.log_end_offset) == (10, 10)
 
 
 def test_the_highest_producer_id_is_known_after_every_stop() -> None:
