@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
-from benchmarks import admin, footprint, java_tools, ten_gigabytes, throughput
+from benchmarks import admin, durable, footprint, java_tools, ten_gigabytes, throughput
 from benchmarks.measure import Contestant, Figures
 
 
@@ -138,6 +138,24 @@ CASES: dict[str, Case] = {
         "the same, heartbeat 100 ms",
         admin.group_of_eight_alert,
     ),
+    "durable": Case(
+        "i",
+        "flush.messages=1, 32 idempotent producers, one request in flight each, 1 partition",
+        durable.one_partition,
+        (
+            Target("requests_per_s", True, 2.0),
+            Target("times_serial", True, 20.0, ratio=False),
+        ),
+    ),
+    "durable-32": Case(
+        "i",
+        "the same, 32 partitions",
+        durable.many_partitions,
+        (
+            Target("requests_per_s", True, 2.0),
+            Target("times_serial", True, 4.0, ratio=False),
+        ),
+    ),
 }
 
 #: What a case needs to have run before it in the same round.
@@ -174,11 +192,10 @@ LONE: dict[str, Lone] = {
         rounds=1,
     ),
     "disturbance": Lone(
-        "another client's p99 while 10 GB are read cold, compacted, deleted",
+        "another client's p99 while 10 GB are read cold, then deleted",
         ten_gigabytes.disturbance,
         (
             Target("cold_reads_ratio", False, 2, ratio=False),
-            Target("compaction_ratio", False, 2, ratio=False),
             Target("retention_ratio", False, 2, ratio=False),
         ),
         running=True,

@@ -4,12 +4,14 @@ OPTIONS is one JSON object, and so is what it prints: how many records, how
 many seconds from the first to the last, and what of CPU the client took.
 """
 
+import asyncio
 import json
 import os
 import sys
 import time
 from typing import Any
 
+from benchmarks import closed_loop
 from benchmarks.librdkafka import BulkConsumer, BulkProducer
 
 DEADLINE_S = 120.0
@@ -25,8 +27,7 @@ def produce(options: Options) -> int:
     producer.flush(DEADLINE_S)
     clock.start()
     value = os.urandom(options["size"] // 2).hex().encode()
-    keyed = bool(options.get("keyed"))
-    producer.send(options["records"], value, options["partitions"], keyed=keyed)
+    producer.send(options["records"], value, options["partitions"])
     producer.flush(DEADLINE_S)
     clock.stop()
     producer.close()
@@ -59,6 +60,13 @@ def consume(options: Options) -> int:
     return seen - first
 
 
+def closed(options: Options) -> int:
+    """Producers that wait for each answer, for `seconds`: see `closed_loop`."""
+    acknowledged, seconds = asyncio.run(closed_loop.run(options))
+    clock.seconds = seconds
+    return acknowledged
+
+
 class Clock:
     """Wall and CPU time between start and stop."""
 
@@ -82,7 +90,7 @@ clock = Clock()
 
 
 if __name__ == "__main__":
-    kinds = {"produce": produce, "consume": consume}
+    kinds = {"produce": produce, "consume": consume, "closed": closed}
     count = kinds[sys.argv[1]](json.loads(sys.argv[2]))
     print(
         json.dumps({"records": count, "seconds": clock.seconds, "client_cpu_s": clock.cpu_s}),
