@@ -70,6 +70,13 @@ async def described(client: RawClient) -> dict[str, tuple[int, list[str]]]:
     }
 
 
+async def described_space(client: RawClient) -> tuple[int, int]:
+    """Total and usable bytes of the first log directory."""
+    response = await client.call(DescribeLogDirsRequest(topics=None), 4)
+    row = response.results[0]
+    return row.total_bytes, row.usable_bytes
+
+
 @pytest.mark.parametrize(
     ("operation", "configs"), [("pwrite", {}), ("pwrite", DURABLE), ("sync", DURABLE)]
 )

@@ -42,6 +42,7 @@ from ottla.model.workers import Lane, Later
 from ottla.net.network import Address, ServerHandle
 from ottla.replica.flusher import Flusher
 from ottla.replica.follow_image import ReplicaFollower
+from ottla.replica.log_mover import LogMover
 from ottla.replica.partition import Partition
 from ottla.replica.replicas import Replicas
 from ottla.storage.checkpoints import HIGH_WATERMARK, LOG_START, RECOVERY_POINT
@@ -107,7 +108,7 @@ class Broker:
         self._servers: list[ServerHandle] = []
         self._assembled = False
         self._in_doubt = False
-        self._retaining = False
+        self._to_retain = 0
         self._making = False
         self._lost: frozenset[tuple[Uuid, PartitionId]] = frozenset()
         """Partitions whose logs must be in a directory that is offline: none is made instead."""
@@ -143,6 +144,7 @@ class Broker:
             image = await self.follower.load()
         self.topic_settings = TopicSettings(self._with_dynamic(image))
         self.logs.load(partial(self._settings_or_fate, image), now_ms, image.topic_id_of_partition)
+        self.logs.keep_within(self._with_dynamic(image).log_dir_max_bytes, now_ms)
         self._lost = self._without_log(image)
         self.control = Control(self.store, self.follower)
         self.control.controller_revision = await register(
@@ -164,6 +166,8 @@ class Broker:
         at_once(self._follow(image, everything_in(image)))
         self.follower.add(self._follow)
         self.follower.start()
+        for partition in self.replicas:
+            self.log_mover.resume(partition)
         self._schedule_upkeep()
         await create_missing(self.views, self._topics)
         # Where only flushed records count, nobody may see fewer of them than before a crash.
@@ -176,7 +180,7 @@ class Broker:
 
     def _assemble(self, image: Image) -> None:
         system, config = self.system, self._with_dynamic(image)
-        self.flusher = Flusher(system.workers, self._partition_failed)
+        self.flusher = Flusher(system.workers, system.transport_clock, self._partition_failed)
         self.replicas = Replicas()
         self.replica_follower = ReplicaFollower(
             config.node_id,
@@ -187,6 +191,14 @@ class Broker:
             request_flush=self.flusher.request,
         )
         self.groups = Groups(config, system, self.replicas)
+        self.log_mover = LogMover(
+            self.logs,
+            system.transport_clock,
+            system.workers,
+            domain_clock=system.clock,
+            bytes_per_s=lambda: self.views.config.replica_alter_log_dirs_io_max_bytes_per_second,
+            failed=self._partition_failed,
+        )
         loop = asyncio.get_running_loop()
         self.views = BrokerViews(
             broker_id=config.node_id,
@@ -205,6 +217,7 @@ class Broker:
                 config.max_incremental_fetch_session_cache_slots, system.randomness
             ),
             groups=self.groups,
+            log_mover=self.log_mover,
             loggers=PythonLoggers(),
             supported=supported(),
             extras={"encoded_topics": EncodedTopics()},
@@ -226,6 +239,7 @@ class Broker:
             self._run_files_job,
             self.doubt,
         )
+        self.logs.on_low = lambda: loop.call_soon(self._make_room)
         self.upkeep = Upkeep(system.clock, self.doubt)
         self.transport_upkeep = Upkeep(system.transport_clock, self.doubt)
         self._assembled = True
@@ -293,9 +307,6 @@ class Broker:
         """What becomes of a log directory found at the start: only listed topics are opened."""
         if topic_id in image.deleting:
             return Fate.DELETE
-        if topic_id is None and partition.topic in image.deleting.values():
-            # It may be of the topic deleted, undone by a power cut, or of one made anew.
-            return Fate.STRAY
         topic = image.topics.get(partition.topic)
         if (
             topic is None
@@ -377,6 +388,7 @@ class Broker:
         self._make_directories_soon()
 
     def _drop_log(self, dropped: Log) -> None:
+        self.log_mover.cancel_of(dropped)
         try:
             self.logs.delete(dropped.partition, self.system.clock.now_ms())
         except (ApiError, StorageError) as error:
@@ -464,9 +476,10 @@ class Broker:
     def _tend_logs(self) -> None:
         """A share of a round of retention; removals and flushes that are due; failed disks."""
         now_ms = self.system.clock.now_ms()
-        if self._retaining:
+        self._keep_within_limit()
+        if self._to_retain > 0:
             self.logs.retention_turn(now_ms, RETAIN_PER_TURN)
-            self._retaining = not self.logs.retention_is_over
+            self._to_retain -= RETAIN_PER_TURN
         for job in self.logs.removal_jobs(now_ms):
             self._run_files_job(job)
         for partition in list(self.replicas):
@@ -476,18 +489,30 @@ class Broker:
         if self.logs.some_are_offline:
             self._check_directories()
 
+    def _keep_within_limit(self) -> None:
+        now_ms = self.system.clock.now_ms()
+        self.logs.keep_within(self.views.config.log_dir_max_bytes, now_ms)
+
+    def _make_room(self) -> None:
+        """There is little left of the limit: do not wait for the next second."""
+        self._keep_within_limit()
+        for job in self.logs.removal_jobs(self.system.clock.now_ms()):
+            self._run_files_job(job, self._keep_within_limit)
+
     def _begin_retention(self) -> None:
         """A round over all logs, a share at a time."""
-        self._retaining = True
+        self._to_retain = len(self.logs)
 
     def _checkpoint(self, names: Sequence[str]) -> None:
         for job in self.logs.checkpoint_jobs(names):
             self._run_files_job(job)
 
-    def _run_files_job(self, job: FilesJob) -> None:
+    def _run_files_job(self, job: FilesJob, then: Callable[[], None] = lambda: None) -> None:
         def done(later: Later[None]) -> None:
             try:
                 later.result()
+                job.done()
+                then()
             except StorageError as error:
                 job.directory.go_offline(str(error))
                 self._check_directories()
@@ -516,6 +541,7 @@ class Broker:
             self.transport_upkeep.close()
             await self.compaction.close()
             self.groups.close()
+            self.log_mover.close()
             await self.dispatcher.close()
             self.connections.close_all()
         if hasattr(self, "follower"):

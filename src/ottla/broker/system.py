@@ -10,24 +10,22 @@ import errno
 import os
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from ottla.broker.slices import run_in_slices
+from ottla.broker.thread_lane import ThreadLane
+from ottla.broker.worker_process import WorkerProcess
 from ottla.model.clock import Clock, Timer
 from ottla.model.ids import Uuid
 from ottla.model.randomness import Randomness
 from ottla.model.workers import Lane, SteppedJob, StepWorkers
 from ottla.net.network import Address, Network, ServerHandle
 
-if TYPE_CHECKING:
-    from ottla.broker.worker_process import WorkerProcess
-
 T = TypeVar("T")
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 
-THREADS = {Lane.FSYNC: 4, Lane.READ: 4, Lane.UPKEEP: 1, Lane.CODEC: 2}
+THREADS = {Lane.FSYNC: 32, Lane.READ: 4, Lane.UPKEEP: 1, Lane.CODEC: 2}
 """At most; a lane's threads start when there is work for them."""
 
 BACKLOG = 1_024
@@ -132,44 +130,37 @@ class MonotonicClock:
 
 
 class ThreadWorkers:
-    """A pool of threads for each lane; a process for what would starve the loop."""
+    """A few threads for each lane; a process for what would starve the loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._pools: dict[Lane, ThreadPoolExecutor] = {}
+        self._lanes: dict[Lane, ThreadLane] = {}
         self._closed = False
-        self._process: WorkerProcess | None = None
+        self._process = WorkerProcess()
 
     def run_steps(
         self, job: SteppedJob, told: Callable[[Any], bool], bytes_per_second: float, /
     ) -> asyncio.Future[None]:
         if self._closed:
             raise RuntimeError("the workers are closed")
-        if not job.may_run_elsewhere:
-            return self._loop.create_task(run_in_slices(job, told, bytes_per_second))
-        if self._process is None:
-            from ottla.broker.worker_process import WorkerProcess  # many brokers never need it
-
-            self._process = WorkerProcess()
-        return self._loop.create_task(self._process.run(job, told, bytes_per_second))
+        run = self._process.run if job.may_run_elsewhere else run_in_slices
+        return self._loop.create_task(run(job, told, bytes_per_second))
 
     def submit(self, lane: Lane, job: Callable[[], T], /) -> asyncio.Future[T]:
         if self._closed:
             raise RuntimeError("the workers are closed")
-        pool = self._pools.get(lane)
-        if pool is None:
-            pool = ThreadPoolExecutor(THREADS[lane], f"ottla-{lane.value}")
-            self._pools[lane] = pool
-        future: asyncio.Future[T] = self._loop.run_in_executor(pool, job)
-        return future
+        threads = self._lanes.get(lane)
+        if threads is None:
+            name = f"ottla-{lane.value}"
+            threads = self._lanes[lane] = ThreadLane(self._loop, THREADS[lane], name)
+        return threads.submit(job)
 
     async def close(self) -> None:
         self._closed = True
-        if self._process is not None:
-            await self._process.close()
-        pools, self._pools = list(self._pools.values()), {}
-        for pool in pools:
-            await self._loop.run_in_executor(None, pool.shutdown)
+        await self._process.close()
+        lanes, self._lanes = list(self._lanes.values()), {}
+        for threads in lanes:
+            await threads.close()
 
 
 class SystemRandomness:

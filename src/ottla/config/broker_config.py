@@ -60,8 +60,10 @@ class _Attributes:
     min_insync_replicas: int
     unclean_leader_election_enable: bool
     replica_lag_time_max_ms: int
+    replica_alter_log_dirs_io_max_bytes_per_second: int
     replica_high_watermark_checkpoint_interval_ms: int
     # Logs
+    log_dir_max_bytes: int
     log_segment_bytes: int
     log_roll_ms: int
     log_roll_jitter_ms: int

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ottla.coordinator.group.coordinator import GroupCoordinator
     from ottla.handlers.fetch_sessions import FetchSessions
     from ottla.handlers.produce_one import Route
+    from ottla.replica.log_mover import LogMover
     from ottla.replica.partition import Partition
     from ottla.replica.replicas import Replicas
     from ottla.storage.logs import Logs
@@ -71,6 +72,7 @@ class BrokerViews:
     replicas: "Replicas"
     fetch_sessions: "FetchSessions"
     groups: "GroupCoordinator"
+    log_mover: "LogMover"
     loggers: Loggers
     config_rows: ConfigRows = field(default_factory=ConfigRows)
     answers: AnswerBudget = field(default_factory=lambda: AnswerBudget(ANSWER_BUDGET))

@@ -34,6 +34,7 @@ HANDLERS: dict[int, str] = {
     23: "offsets:offset_for_leader_epoch",
     32: "configs:describe_configs",
     33: "configs:alter_configs",
+    34: "log_dirs:alter_replica_log_dirs",
     35: "log_dirs:describe_log_dirs",
     37: "topics:create_partitions",
     42: "groups:delete_groups",

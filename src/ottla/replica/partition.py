@@ -28,12 +28,15 @@ from ottla.model.ids import (
     Uuid,
 )
 from ottla.model.isolation import IsolationLevel
+from ottla.model.names import INTERNAL_TOPICS
 from ottla.record.batch import BatchHeader
 from ottla.record.checksum import Buffer
 from ottla.record.validate import ProducedBatch, ProduceRules
 from ottla.replica.waiting import Committed, OffsetWaits
 from ottla.storage.log import AppendResult, Log
-from ottla.storage.log_config import DURABLE
+
+DURABLE = 1
+"""`flush.messages` at which an acknowledgement means that the record was flushed."""
 
 EARLY_FLUSH_BYTES = 64 * 1024 * 1024
 """Unflushed bytes of a log that are written out though nothing asked for it."""
@@ -61,7 +64,6 @@ class Partition:
         "_told_start",
         "_unflushed_since_ms",
         "_waits",
-        "epoch_start",
         "high_watermark",
         "is_leader",
         "leader_epoch",
@@ -98,8 +100,6 @@ class Partition:
             # What a checkpoint said of an earlier life may cover what is not flushed in this one.
             log.high_watermark = min(log.high_watermark, log.flushed_end_offset)
         self.high_watermark: Offset = log.high_watermark
-        self.epoch_start: Offset = 0
-        """Where the log ended when this broker began to lead."""
         self.watchers: dict[Watcher, None] = {}
         self._waits = OffsetWaits()
         self._unflushed_since_ms: int | None = None
@@ -118,7 +118,6 @@ class Partition:
         self._fail_waits()
         self.leader_epoch = leader_epoch
         self.is_leader = True
-        self.epoch_start = self.log.log_end_offset
         self.advance_high_watermark(0)
         log = self.log
         if log.config.flush_messages == DURABLE and log.flushed_end_offset < log.log_end_offset:
@@ -165,12 +164,16 @@ class Partition:
         """Append one validated batch as leader; offset and epoch are stamped into `batch`.
 
         Raises:
-            ApiError: not the leader, or what `Log.append` refuses.
+            ApiError: not the leader; KAFKA_STORAGE_ERROR, the directory is as full as it may be;
+                or what `Log.append` refuses.
             StorageError: the log directory is offline now.
         """
         if not self.is_leader:
             raise ApiError(ErrorCode.NOT_LEADER_OR_FOLLOWER)
         log = self.log
+        budget = log.directory.budget
+        if budget is not None and self.topic not in INTERNAL_TOPICS:
+            budget.take(len(batch))
         result = log.append(batch, produced, self.leader_epoch, now_ms)
         config = log.config
         if config.flush_messages == DURABLE:
@@ -252,14 +255,6 @@ class Partition:
             self._waits.add(end_offset, callback)
 
     # Reading
-
-    @property
-    def knows_its_end(self) -> bool:
-        """Whether all that an earlier leader may have told is below the high watermark (KIP-207).
-
-        Until then it may be lower than what clients have seen.
-        """
-        return self.high_watermark >= self.epoch_start
 
     def readable_end(self, isolation: IsolationLevel) -> Offset:
         """The offset below which a client of this isolation may read."""

@@ -10,13 +10,15 @@ An `OSError` is one of three things (DESIGN.md section 5, "Errors"):
 
 import logging
 from collections.abc import Callable
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from ottla.model.errors import ApiError, ErrorCode, StorageError
 from ottla.model.ids import ZERO_UUID, Uuid
 from ottla.storage.disk import Disk, is_passing
 from ottla.storage.handles import Handles
-from ottla.storage.newest import Newest
+
+if TYPE_CHECKING:
+    from ottla.storage.budget import Budget
 
 logger = logging.getLogger(__name__)
 
@@ -25,10 +27,11 @@ class LogDirectory:
     """A directory of `log.dirs`; all its logs share this object."""
 
     __slots__ = (
+        "budget",
         "directory_id",
         "disk",
         "handles",
-        "newest",
+        "leaving_bytes",
         "offline_reason",
         "on_offline",
         "on_truncation",
@@ -39,9 +42,11 @@ class LogDirectory:
         self.path = path
         self.disk = disk
         self.handles = handles
-        self.newest = Newest()
-        """Through it the directory's checkpoints are written."""
         self.directory_id: Uuid = ZERO_UUID
+        self.leaving_bytes = 0
+        """Of segments that a worker is removing."""
+        self.budget: Budget | None = None
+        """What may still be written, where that is limited."""
         self.offline_reason: str | None = None
         self.on_offline: Callable[[LogDirectory], None] | None = None
         self.on_truncation: Callable[[LogDirectory], None] | None = None

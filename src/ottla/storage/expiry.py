@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from ottla.storage.log import Log
 
 
-def apply_retention(log: "Log", now_ms: int, most: int | None) -> list[Segment]:
-    """Take segments out that are too old, too many or below the log's start, `most` at most.
+def apply_retention(log: "Log", now_ms: int) -> list[Segment]:
+    """Take segments out that are too old, too many or below the log's start.
 
     Their files are renamed `.deleted`; the caller removes them when
     `file.delete.delay.ms` has passed.
@@ -33,11 +33,9 @@ def apply_retention(log: "Log", now_ms: int, most: int | None) -> list[Segment]:
     )
     if count == 0:
         return []
-    if most is not None:
-        count = min(count, most)
     if count == len(segments):
         log.roll(now_ms)
-    return _remove_oldest(log, count)
+    return remove_oldest(log, count)
 
 
 def may_expire(log: "Log", summary: LogSummary, now_ms: int) -> bool:
@@ -59,7 +57,8 @@ def _summarize(log: "Log", segment: Segment) -> SegmentSummary:
     return SegmentSummary(segment.base_offset, segment.size, largest)
 
 
-def _remove_oldest(log: "Log", count: int) -> list[Segment]:
+def remove_oldest(log: "Log", count: int) -> list[Segment]:
+    """Take so many out, as `apply_retention` does; the active one must stay."""
     removed = log.segments.remove_first(count)
     log.unsynced.forget(removed)
     start = log.segments.first.base_offset

@@ -7,7 +7,6 @@ gone, so that from here on any other end of the process counts as unclean.
 A directory that fails goes offline with all its logs; the rest go on.
 """
 
-import contextlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
@@ -18,14 +17,14 @@ from typing import NamedTuple
 from ottla.model.errors import ApiError, ErrorCode, StorageError
 from ottla.model.ids import ZERO_UUID, Offset, ProducerId, TopicPartition, Uuid, uuid_from_text
 from ottla.model.randomness import Randomness
-from ottla.storage import checkpoints, clean_stop, names, recovery
+from ottla.storage import budget, checkpoints, clean_stop, futures, names, recovery
 from ottla.storage.checkpoints import CheckpointError
 from ottla.storage.clean_stop import StoppedLog
 from ottla.storage.directory import LogDirectory
 from ottla.storage.disk import Disk, Lock
 from ottla.storage.handles import DEFAULT_LIMIT, Handles
 from ottla.storage.log import Log
-from ottla.storage.log_config import DURABLE, LogConfig
+from ottla.storage.log_config import LogConfig
 from ottla.storage.segment import Segment
 
 logger = logging.getLogger(__name__)
@@ -33,10 +32,10 @@ logger = logging.getLogger(__name__)
 BOOT_ID = "ottla-boot-id"
 """The boot of the kernel under which this directory is in use."""
 
-CHECKPOINTS = (checkpoints.RECOVERY_POINT, checkpoints.LOG_START, checkpoints.HIGH_WATERMARK)
+PREFERRED = 10_000
+"""Places asked for of partitions that are not there yet; more are forgotten."""
 
-SEGMENTS_PER_TURN = 16
-"""Retention renames four files for each, on the loop: some 0.1 ms."""
+CHECKPOINTS = (checkpoints.RECOVERY_POINT, checkpoints.LOG_START, checkpoints.HIGH_WATERMARK)
 
 
 class Fate(Enum):
@@ -75,32 +74,37 @@ class LogsError(Exception):
 class FilesJob:
     """Files to write or remove, for a worker."""
 
-    __slots__ = ("directory", "disk", "number", "removals", "trees", "writes")
+    __slots__ = ("directory", "disk", "removals", "size", "trees", "writes")
 
     def __init__(self, directory: LogDirectory) -> None:
         self.directory = directory
         self.disk = directory.disk
         self.writes: list[tuple[str, bytes]] = []
-        self.number = directory.newest.number()
-        """Of what `writes` says."""
         self.removals: list[str] = []
         self.trees: list[str] = []
+        self.size = 0
+        """Bytes of segments among what is removed."""
 
     def run(self) -> None:
         """Raises StorageError: tell `LogDirectory.go_offline` on the loop."""
         try:
-            self.directory.newest.write(self.disk, self.writes, self.number)
+            for path, data in self.writes:
+                self.disk.write(path, data, sync=True)
             # A segment must not come back alone, with those after it gone: first all are renamed.
             for path in sorted({_parent(path) for path in self.removals}):
                 if self.disk.exists(path):
                     self.disk.sync_directory(path)
             for path in self.removals:
-                with contextlib.suppress(FileNotFoundError):  # a truncation was first
+                if self.disk.exists(path):
                     self.disk.remove(path)
             for path in self.trees:
                 self.disk.remove_tree(path)
         except OSError as error:
             raise StorageError(f"in {self.directory.path}: {error}") from error
+
+    def done(self) -> None:
+        """What it removes is not there any more; on the loop."""
+        self.directory.leaving_bytes -= self.size
 
 
 class _Pending(NamedTuple):
@@ -110,6 +114,8 @@ class _Pending(NamedTuple):
     tree: bool
     segment: Segment | None = None
     """Its readers may go on until then."""
+    size: int = 0
+    """Bytes of segments in it."""
 
 
 class Recovered(NamedTuple):
@@ -157,6 +163,11 @@ class Logs:
         self._retention_queue: list[Log] = []
         self.compacting: dict[Log, None] = {}
         """Retention leaves these alone."""
+        self.futures: dict[TopicPartition, Log] = {}
+        """Copies of logs that move to another directory."""
+        self._preferred: dict[TopicPartition, LogDirectory] = {}
+        self.on_low: Callable[[], object] = lambda: None
+        """Somebody should `keep_within` the limit soon."""
 
     # Starting.
 
@@ -282,15 +293,38 @@ class Logs:
         `known_id` gives the id of the topic there is now of that name: a log
         that lost its own in a power cut, and is to be opened, gets that.
         """
+        stops = {}
+        try:
+            futures.complete_swaps(self.disk, self.online())
+        except OSError as error:
+            logger.warning("a move cannot be completed: %s", error)  # loading finds out where
         for directory in self.online():
             try:
-                self._load_directory(directory, decide, now_ms, known_id)
+                stops[directory] = self._load_directory(directory, decide, now_ms, known_id)
             except (OSError, StorageError) as error:
                 directory.go_offline(f"loading: {error}")
+        for directory in self.online():
+            try:
+                self._load_futures(directory, stops[directory], now_ms)
+            except OSError as error:
+                directory.go_offline(f"loading: {error}")
+
+    def _load_futures(self, directory: LogDirectory, stop: recovery.Stop, now_ms: int) -> None:
+        for partition, path in futures.found(directory):
+            log = self._logs.get(partition)
+            if log is None:
+                logger.warning("%s is left alone: its log is not here", path)
+            elif log.directory is directory or partition in self.futures:
+                self._remove_tree(directory, path, now_ms)
+            else:
+                self.futures[partition] = futures.reopen(log, directory, path, stop, now_ms)
+
+    def _remove_tree(self, directory: LogDirectory, path: str, now_ms: int) -> None:
+        self._pending.append(_Pending(now_ms, directory, path, True))
 
     def _load_directory(
         self, directory: LogDirectory, decide: Decide, now_ms: int, known_id: KnownId
-    ) -> None:
+    ) -> recovery.Stop:
         disk, root = self.disk, directory.path
         stop, stopped = self._how_it_stopped(directory)
         self.stopped_cleanly = self.stopped_cleanly and stop is recovery.Stop.CLEAN
@@ -370,21 +404,16 @@ class Logs:
                     high_watermarks.of(partition, topic_id) or 0, loaded.log_end_offset
                 )
                 log.adopt(loaded)
-                if verdict.flush_messages == DURABLE:
-                    # What an acknowledgement covered is on disk, but how far that went was
-                    # written down a while ago: else the high watermark would go back there.
-                    log.flush()
                 self._note_producers(log)
             self._logs[partition] = log
             self._counts[directory] += 1
             self._high_watermarks[partition] = log.high_watermark
-        # Nobody remembers deleted topics after this: what was set aside must not come back.
-        disk.sync_directory(root)
         if not all(disk.exists(f"{root}/{checkpoints.IDS_OF}{name}") for name in CHECKPOINTS):
             self._checkpoint_job(directory).run()
         if stop is recovery.Stop.MACHINE:
             # Not before: a recovery that is cut short leaves as much to be doubted.
             disk.write(f"{root}/{BOOT_ID}", boot_id.encode(), sync=False)
+        return stop
 
     def _note_producers(self, log: Log) -> None:
         highest = max(log.producers.producers, default=-1)
@@ -504,7 +533,11 @@ class Logs:
         online = self.online()
         if not online:
             raise ApiError(ErrorCode.KAFKA_STORAGE_ERROR, "no log directory is online")
-        directory = min(online, key=self._counts.__getitem__)
+        preferred = self._preferred.pop(partition, None)
+        if preferred in online:
+            directory = preferred
+        else:
+            directory = min(online, key=self._counts.__getitem__)
         log = Log(
             partition, topic_id, directory, config, now_ms=now_ms, jitter=self._randomness.below
         )
@@ -568,6 +601,7 @@ class Logs:
         if log is None:
             return
         directory = log.directory
+        size = log.size_bytes
         log.discard()
         new = names.set_aside(partition, self._unique(), names.DELETE_SUFFIX)
         path = f"{directory.path}/{new}"
@@ -581,7 +615,48 @@ class Logs:
             except OSError as error:
                 directory.refuse(error, f"deleting {log.path}")
             due_ms = now_ms + log.config.file_delete_delay_ms
-            self._pending.append(_Pending(due_ms, directory, path, True))
+            self._pending.append(_Pending(due_ms, directory, path, True, size=size))
+
+    # Moving.
+
+    def directory_at(self, path: str) -> LogDirectory:
+        """Raise ApiError(LOG_DIR_NOT_FOUND) unless it is one of `log.dirs`."""
+        for directory in self.directories:
+            if directory.path == path:
+                return directory
+        raise ApiError(ErrorCode.LOG_DIR_NOT_FOUND, f"Log dir {path} is not found in the config.")
+
+    def prefer(self, partition: TopicPartition, directory: LogDirectory) -> None:
+        """Put the partition's log there once it is created."""
+        if len(self._preferred) < PREFERRED:
+            self._preferred[partition] = directory
+
+    def begin_future(self, log: Log, directory: LogDirectory, now_ms: int) -> Log:
+        """Return an empty copy of `log` in another directory; raises as `futures.begin`."""
+        future = futures.begin(log, directory, self._randomness, now_ms)
+        self.futures[log.partition] = future
+        return future
+
+    def discard_future(self, future: Log, now_ms: int) -> None:
+        """Give a copy up, and remove it."""
+        self.futures.pop(future.partition, None)
+        try:
+            path = futures.discard(future, self._randomness)
+            self._remove_tree(future.directory, path, now_ms)
+        except OSError as error:
+            logger.warning("%s is not removed: %s", future.path, error)
+
+    def swap(self, log: Log, future: Log, now_ms: int) -> Log:
+        """Put a copy that has everything in its log's place; raises as `futures.swap`."""
+        size = log.size_bytes
+        new, old = futures.swap(log, future, self._randomness, now_ms)
+        del self.futures[log.partition]
+        self._logs[log.partition] = new
+        self._counts[log.directory] -= 1
+        self._counts[new.directory] += 1
+        due_ms = now_ms + log.config.file_delete_delay_ms
+        self._pending.append(_Pending(due_ms, log.directory, old, True, size=size))
+        return new
 
     def configure(self, topic: str, config: LogConfig) -> None:
         """Let every log of a topic obey new settings."""
@@ -595,15 +670,12 @@ class Logs:
         """Apply retention to the next `limit` logs; return how many segments went.
 
         Call it often, with a small limit: one round over all logs begins when
-        the last has ended. After a few segments the turn is over too; their
-        log is the first of the next.
+        the last has ended.
         """
         if not self._retention_queue:
             self._retention_queue = list(self._logs.values())
         removed = 0
         for _ in range(min(limit, len(self._retention_queue))):
-            if removed >= SEGMENTS_PER_TURN:
-                break
             log = self._retention_queue.pop()
             if self._logs.get(log.partition) is not log or not log.directory.is_online:
                 continue
@@ -612,26 +684,16 @@ class Logs:
             try:
                 log.upkeep(now_ms)
                 if log.may_expire(now_ms):
-                    most = SEGMENTS_PER_TURN - removed
-                    gone = self._expire(log, now_ms, most)
-                    removed += gone
-                    if gone == most:
-                        self._retention_queue.append(log)
+                    removed += self._expire(log, now_ms)
             except (ApiError, StorageError) as error:
                 logger.warning("retention of %s: %s", log.path, error)
         return removed
 
-    @property
-    def retention_is_over(self) -> bool:
-        """Every log had its turn in this round."""
-        return not self._retention_queue
-
-    def _expire(self, log: Log, now_ms: int, most: int | None = None) -> int:
-        segments = log.apply_retention(now_ms, most)
+    def _expire(self, log: Log, now_ms: int) -> int:
+        segments = log.apply_retention(now_ms)
         due_ms = now_ms + log.config.file_delete_delay_ms
         for segment in segments:
-            for path in segment.paths():
-                self._pending.append(_Pending(due_ms, log.directory, path + names.DELETED, False))
+            self._remove_later(log, segment, due_ms)
         return len(segments)
 
     def remove_later(self, log: Log, segments: list[Segment], now_ms: int) -> None:
@@ -647,8 +709,55 @@ class Logs:
                 pending.segment.handle.discard()
         for segment in segments:
             for path in segment.paths():
-                later.append(_Pending(due_ms, log.directory, path, False, segment))
+                size = segment.size if path == segment.log_path else 0
+                later.append(_Pending(due_ms, log.directory, path, False, segment, size))
         self._pending = later
+
+    def _remove_later(self, log: Log, segment: Segment, due_ms: int) -> None:
+        for path in segment.paths():
+            size = segment.size if path == segment.log_path else 0
+            deleted = path + names.DELETED
+            self._pending.append(_Pending(due_ms, log.directory, deleted, False, size=size))
+
+    def keep_within(self, limit_bytes: int, now_ms: int) -> None:
+        """Let no directory hold more than `limit_bytes` of segments; -1 sets no limit.
+
+        What is deleted is removed by the next `removal_jobs`, and does not wait for its delay.
+        """
+        for directory in self.online():
+            if limit_bytes < 0:
+                directory.budget = None
+                continue
+            logs = [log for log in self._logs.values() if log.directory is directory]
+            used = sum(log.size_bytes for log in logs)
+            used += sum(
+                future.size_bytes
+                for future in self.futures.values()
+                if future.directory is directory
+            )
+            excess = used - budget.target_bytes(limit_bytes)
+            pending = directory.leaving_bytes + sum(
+                entry.size for entry in self._pending if entry.directory is directory
+            )
+            if excess + pending > 0:
+                self._pending = [
+                    entry._replace(due_ms=min(entry.due_ms, now_ms))
+                    if entry.directory is directory
+                    else entry
+                    for entry in self._pending
+                ]
+                for log, segment in budget.free(logs, excess):
+                    self._remove_later(log, segment, now_ms)
+            if directory.budget is None:
+                directory.budget = budget.Budget(directory.path, lambda: self.on_low())
+            elif directory.budget.refused:
+                logger.warning(
+                    "%s holds %d bytes, log.dir.max.bytes is %d: records are refused",
+                    directory.path,
+                    used + pending,
+                    limit_bytes,
+                )
+            directory.budget.measured(limit_bytes, used + pending)
 
     def removal_jobs(self, now_ms: int) -> list[FilesJob]:
         """Return the removals that are due, one job a directory."""
@@ -663,6 +772,8 @@ class Logs:
             if pending.directory.is_online:
                 job = jobs.setdefault(pending.directory, FilesJob(pending.directory))
                 (job.trees if pending.tree else job.removals).append(pending.path)
+                job.size += pending.size
+                pending.directory.leaving_bytes += pending.size
         return list(jobs.values())
 
     def checkpoint_jobs(self, names: Sequence[str] = CHECKPOINTS) -> list[FilesJob]:
@@ -684,7 +795,8 @@ class Logs:
     def _write_recovery_points(self, directory: LogDirectory) -> None:
         """Raises OSError."""
         job = self._checkpoint_job(directory, (checkpoints.RECOVERY_POINT,))
-        directory.newest.write(self.disk, job.writes, job.number)
+        for path, data in job.writes:
+            self.disk.write(path, data, sync=True)
 
     # Stopping.
 
@@ -700,6 +812,9 @@ class Logs:
 
     def _close_directory(self, directory: LogDirectory) -> None:
         logs = [log for log in self._logs.values() if log.directory is directory]
+        for future in self.futures.values():
+            if future.directory is directory:
+                future.close()
         self.make_directories(len(self._unmade))
         # One for which there was no room is made at a later start.
         logs = [log for log in logs if log.make is None]

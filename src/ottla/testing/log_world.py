@@ -24,6 +24,7 @@ from ottla.replica.partition import Partition
 from ottla.storage.log import Log
 from ottla.storage.log_config import INT64_MAX, LogConfig
 from ottla.storage.logs import Fate, FilesJob, Logs, LogsError
+from ottla.testing.clock import ManualClock
 from ottla.testing.log_model import LogModel, Wrong
 from ottla.testing.power import PowerDisk
 
@@ -94,7 +95,6 @@ class Slot:
         self.name = TopicPartition(TOPIC, number)
         self.topic_id = topic_id
         self.recreated = False
-        """Since the last start: until the next one it is known that one of this name was deleted."""
         self.model = LogModel()
         self.partition: Partition | None = None
         self.epoch = 0
@@ -141,7 +141,7 @@ class LogWorld:
         """What the death that is coming will be."""
         self.deaths = 0
         self.lost = 0
-        """Batches that nobody had deleted, no promise covered, and power cuts took."""
+        """Batches that no promise covered, and that power cuts took."""
         self.values = 0
         self._boot()
 
@@ -149,7 +149,7 @@ class LogWorld:
 
     def _boot(self) -> None:
         self.workers = _Workers()
-        self.flusher = Flusher(self.workers, self._failed)
+        self.flusher = Flusher(self.workers, ManualClock(), self._failed)
         self.logs = Logs(self.disk, [ROOT], self.randomness)
         try:
             self.logs.start()
@@ -159,7 +159,6 @@ class LogWorld:
         self.logs.load(self._decide, self.now_ms, lambda name: self.slots[name.partition].topic_id)
         self._check_online()
         for slot in self.slots:
-            slot.recreated = False
             slot.partition = None
             if self.logs.get(slot.name) is not None:
                 self._lead(slot)
@@ -255,11 +254,10 @@ class LogWorld:
         if slot.partition is None:
             self._lead(slot)
         model, log = slot.model, slot.log
-        asked = max(model.asked, model.begin)
-        before = [base for base, sent in model.sent.items() if sent.end > asked]
+        before = len(model.sent)
         model.check_survival(log, promised, in_order=in_order)
         model.adopt(log)
-        self.lost += sum(base not in model.sent for base in before)
+        self.lost += max(before - len(model.sent), 0)
         slot.acknowledged = min(slot.acknowledged, model.end)
         slot.partition = None
         self._lead(slot)

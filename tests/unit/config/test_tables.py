@@ -26,6 +26,7 @@ def test_every_setting_of_kafka_is_declared_or_known_to_be_foreign() -> None:
     assert sorted(set(BROKER_KEYS) - set(names)) == [
         "follower.replication.throttled.rate",
         "leader.replication.throttled.rate",
+        "log.dir.max.bytes",
         "record.validation",
         "replica.alter.log.dirs.io.max.bytes.per.second",
     ]

@@ -11,6 +11,7 @@ from ottla.model.workers import Lane
 from ottla.replica.flusher import Flusher
 from ottla.replica.partition import Partition
 from ottla.storage.memory_disk import MemoryDisk
+from ottla.testing.clock import ManualClock
 
 
 class Submitted:
@@ -21,19 +22,21 @@ class Submitted:
         self._job = job
         self._callbacks: list[Callable[[Any], object]] = []
         self._error: Exception | None = None
+        self._result: Any = None
 
     def add_done_callback(self, callback: Callable[[Any], object]) -> None:
         self._callbacks.append(callback)
 
-    def result(self) -> None:
+    def result(self) -> Any:
         if self._error is not None:
             raise self._error
+        return self._result
 
     def run(self, error: Exception | None = None) -> None:
         """Do the job, or fail, and deliver that on the loop."""
         self._error = error
         if error is None:
-            self._job()
+            self._result = self._job()
         for callback in self._callbacks:
             callback(self)
 
@@ -51,7 +54,10 @@ class World:
     def __init__(self) -> None:
         self.workers = Workers()
         self.failed: list[BaseException] = []
-        self.flusher = Flusher(self.workers, lambda partition, error: self.failed.append(error))
+        self.clock = ManualClock()
+        self.flusher = Flusher(
+            self.workers, self.clock, lambda partition, error: self.failed.append(error)
+        )
         self.disk = MemoryDisk()
         self.partition: Partition = make_partition(
             FLUSHED, disk=self.disk, request_flush=self.flusher.request
@@ -120,3 +126,68 @@ def test_who_waits_for_idleness_is_told_behind_the_last_sync() -> None:
     assert told == ["at once"], "the second record's sync has begun"
     world.workers.jobs[1].run()
     assert told == ["at once", "at last"]
+
+
+def test_a_slow_disk_waits_for_those_it_just_answered() -> None:
+    world = World()
+    for _ in range(4):
+        append(world.partition)
+    world.clock.advance(8)
+    world.workers.jobs[0].run()
+    assert len(world.workers.jobs) == 1, "of the four, one was answered and comes again"
+    append(world.partition)
+    assert len(world.workers.jobs) == 2
+    world.clock.advance(8)
+    world.workers.jobs[1].run()
+    assert world.partition.high_watermark == 5
+    for _ in range(3):
+        append(world.partition)
+    assert len(world.workers.jobs) == 2
+    append(world.partition)
+    assert len(world.workers.jobs) == 3, "the four are there again"
+
+
+def test_a_slow_disk_waits_no_longer_than_a_quarter_of_a_sync() -> None:
+    world = World()
+    for _ in range(4):
+        append(world.partition)
+    world.clock.advance(8)
+    world.workers.jobs[0].run()
+    world.clock.advance(1)
+    assert len(world.workers.jobs) == 1
+    world.clock.advance(1)
+    assert len(world.workers.jobs) == 2, "three were waiting"
+    world.workers.jobs[1].run()
+    assert world.partition.high_watermark == 4
+
+
+def test_one_who_waits_alone_waits_for_nobody() -> None:
+    world = World()
+    for number in range(1, 4):
+        append(world.partition)
+        assert len(world.workers.jobs) == number
+        world.clock.advance(8)
+        world.workers.jobs[-1].run()
+
+
+def test_nobody_is_waited_for_on_a_fast_disk() -> None:
+    world = World()
+    for _ in range(4):
+        append(world.partition)
+    world.clock.advance(1)
+    world.workers.jobs[0].run()
+    assert len(world.workers.jobs) == 2
+
+
+def test_a_pause_in_which_nobody_comes_ends_in_idleness() -> None:
+    world = World()
+    told: list[str] = []
+    for _ in range(2):
+        append(world.partition)
+    world.clock.advance(8)
+    world.workers.jobs[0].run()
+    world.clock.advance(2)
+    world.clock.advance(8)
+    world.workers.jobs[1].run()
+    world.flusher.when_idle(lambda: told.append("idle"))
+    assert told == ["idle"]

@@ -74,7 +74,7 @@ CLUSTER_KEYS = (
         "The most bytes per second this broker sends to throttled followers.", is_internal=True),
     Key("follower.replication.throttled.rate", LONG, MAX_LONG, at_least(0), CLUSTER_WIDE, NOT_YET,
         "The most bytes per second this broker takes in as a throttled follower.", is_internal=True),
-    Key("replica.alter.log.dirs.io.max.bytes.per.second", LONG, MAX_LONG, at_least(0), CLUSTER_WIDE, NOT_YET,
+    Key("replica.alter.log.dirs.io.max.bytes.per.second", LONG, MAX_LONG, at_least(0), CLUSTER_WIDE, YES,
         "The most bytes per second for moving replicas between this broker's log directories.", is_internal=True),
     Key("num.replica.alter.log.dirs.threads", INT, None, None, READ_ONLY, NEVER,
         "Kafka's count of threads that move replicas between directories; unset means one per "

@@ -31,6 +31,11 @@ LOG_KEYS = (
         "Directories that get no new replicas, or `*` for all; what they hold stays."),
     Key("log.dir.failure.timeout.ms", LONG, 30000, at_least(1), READ_ONLY, NOT_YET,
         "A broker that cannot report a failed directory for this long stops."),
+    Key("log.dir.max.bytes", LONG, -1, at_least(-1), CLUSTER_WIDE, YES,
+        "The most that each log directory may hold of records; -1 sets no limit. Shortly before it is "
+        "reached, the oldest closed segments are deleted: of topics whose settings let records be "
+        "deleted, never of internal or compacted ones. Where that does not help, records are refused "
+        "until there is room. Ottla's own setting."),
     Key("log.segment.bytes", INT, 1_073_741_824, at_least(1_048_576), CLUSTER_WIDE, YES,
         "The size at which a log starts a new segment file."),
     Key("log.roll.ms", LONG, None, None, CLUSTER_WIDE, YES,
