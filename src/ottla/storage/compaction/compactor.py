@@ -110,10 +110,11 @@ class Compactor:
         return [self.checkpoint(directory) for directory in directories if directory.is_online]
 
     def checkpoint(self, directory: LogDirectory) -> FilesJob:
+        # A truncated one stays: below it there may be holes, which recovery must know.
         offsets = {
-            log.partition: clean.offset
+            log.partition: min(clean.offset, log.log_end_offset)
             for log, clean in self._clean.items()
-            if log.directory is directory and clean.generation == log.generation
+            if log.directory is directory
         }
         job = FilesJob(directory)
         path = f"{directory.path}/{checkpoints.CLEANER}"

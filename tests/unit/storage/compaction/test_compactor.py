@@ -78,6 +78,8 @@ def test_a_truncation_makes_everything_dirty() -> None:
     compactor.done(log, log.segments.active.base_offset)
     assert ratios(compactor) == {PARTITION: 0.0}
     log.truncate_to(10, 0)
+    compactor.checkpoint(log.directory).run()
+    assert log.directory.disk.read(CHECKPOINT) == b"0\n1\nt 0 %d\n" % log.log_end_offset
     fill(log)
     assert ratios(compactor)[PARTITION] == 1.0
 
