@@ -192,10 +192,11 @@ LONE: dict[str, Lone] = {
         rounds=1,
     ),
     "disturbance": Lone(
-        "another client's p99 while 10 GB are read cold, then deleted",
+        "another client's p99 while 10 GB are read cold, compacted, deleted",
         ten_gigabytes.disturbance,
         (
             Target("cold_reads_ratio", False, 2, ratio=False),
+            Target("compaction_ratio", False, 2, ratio=False),
             Target("retention_ratio", False, 2, ratio=False),
         ),
         running=True,

@@ -108,17 +108,29 @@ class BulkProducer:
     def _on_failure(self, handle: int, message: object, opaque: int) -> None:
         self.failed += 1
 
-    def send(self, count: int, value: bytes, partitions: int = 1, batch: int = 1_000) -> None:
+    def send(
+        self,
+        count: int,
+        value: bytes,
+        partitions: int = 1,
+        batch: int = 1_000,
+        *,
+        keyed: bool = False,
+    ) -> None:
         """Hand over `count` records, a batch to each partition in turn.
 
-        Waits whenever the queue is full. To choose a partition for each record would be most of
+        With `keyed`, the records of a batch have keys, the same in each batch. Waits whenever the queue is full. To choose a partition for each record would be most of
         what the client does.
         """
         shared = ctypes.create_string_buffer(value, len(value))
         messages = (Message * batch)()
-        for message in messages:
+        keys = [ctypes.create_string_buffer(b"key-%d" % number) for number in range(batch)]
+        for message, key in zip(messages, keys, strict=True):
             message.payload = ctypes.cast(shared, ctypes.c_void_p)
             message.len = len(value)
+            if keyed:
+                message.key = ctypes.cast(key, ctypes.c_void_p)
+                message.key_len = len(key)
         for partition in cycle(range(partitions)):
             if not count:
                 break
@@ -130,7 +142,7 @@ class BulkProducer:
                 raise RuntimeError(f"librdkafka took {taken} of {size} records")
             RD.rd_kafka_poll(self._handle, 0)
             count -= size
-        self._shared = shared
+        self._shared = shared, keys
 
     def flush(self, timeout_s: float) -> None:
         """Wait until every record is acknowledged.

@@ -28,6 +28,7 @@ CORES: Mapping[str, Mapping[str, str]] = {
         "disk": "the real file operations",
         "memory_disk": "`os.path` and `os.strerror`, no file",
         "dump": "`os.path`, no file",
+        "newest": "a lock: the loop and workers write the same files",
     },
     "coordinator": {"runtime": "the shell around the shards"},
     "net": {

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tools.kafka import RealKafka
 from tools.proof import kill9
-from tools.proof.checker import violations
+from tools.proof.checker import counted, violations
 from tools.subject import Ottla, Subject
 
 CYCLES = int(os.environ.get("KILL9_CYCLES", "10"))
@@ -44,6 +44,8 @@ def test_kill9_loses_nothing_acknowledged(tmp_path: Path, say: Callable[[str], N
     assert outcome.violations == []
     assert all(cycle.requests_in_flight for cycle in outcome.cycles)
     assert outcome.acknowledged == outcome.read
+    if os.environ.get("INTEROP_AGAINST") != "kafka":
+        assert all(kill9.batches_by_codec(tmp_path / "data").values()), "a codec was not used"
 
 
 @pytest.mark.skipif(os.environ.get("INTEROP_AGAINST") == "kafka", reason="a switch of ours")
@@ -68,6 +70,7 @@ RECORDS = {0: [(0, 10), (1, 11), (2, 12)]}
         ([(0, 1, 11)], {0: [(0, 10), (1, 12)]}, "lost: 0/11 acknowledged at 0@1, there is 0/12"),
         ([], {0: [(0, 10), (1, 10)]}, "duplicate: 0/10 again at 0@1"),
         ([], {0: [(0, 11), (1, 10)]}, "order: 0/10 at 0@1 behind 0/11"),
+        ([], {0: [(0, 10), (1, 11), (2, 10)]}, "duplicate: 0/10 again at 0@2"),
         ([], {0: [(0, 10), (2, 11)]}, "hole: partition 0 goes from 0 to 2"),
     ],
 )
@@ -77,6 +80,7 @@ def test_the_checker_sees_each_fault(
     complaint: str,
 ) -> None:
     assert violations(acknowledged, read) == [complaint]
+    assert counted(acknowledged, read) == {complaint.partition(":")[0]: 1}
 
 
 def test_the_checker_accepts_what_is_right() -> None:

@@ -1,7 +1,7 @@
 """A broker process to be mistreated, and the oracle of every hostile-input test.
 
 Whatever a client does: another client's connection goes on being served, the
-log gets a line and no stack trace, the process lives. With TEST_SUBJECT=kafka in
+log gets a line and no stack trace, the process lives. With INTEROP_AGAINST=kafka in
 the environment the same tests run against the real Kafka, which is where their
 expectations come from.
 """
@@ -115,7 +115,7 @@ class Target:
 def running_target(folder: Path, **settings: str) -> Iterator[Target]:
     """A broker with these settings of Kafka's names."""
     subject: Process
-    if os.environ.get("TEST_SUBJECT") == "kafka":
+    if os.environ.get("INTEROP_AGAINST") == "kafka":
         subject = RealKafka(extra=settings)
     else:
         subject = Ottla(folder / "data", log=folder / "broker.log", settings=settings)

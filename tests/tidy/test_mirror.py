@@ -47,10 +47,6 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "the file and its thread together",
     ),
     "net/network.py": ("tests/unit/testing/test_network.py", "a protocol"),
-    "record/keyed.py": (
-        "tests/property/storage/test_compaction_model.py",
-        "compaction is its only user",
-    ),
     "storage/compaction/plan.py": (
         "tests/property/storage/test_compaction_model.py",
         "values only",

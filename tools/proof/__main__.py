@@ -25,6 +25,7 @@ def prove_kill9(cycles: int, seed: int) -> bool:
             outcome = kill9.run(subject, cycles, seed, click.echo)
         finally:
             subject.kill9()
+        codecs = kill9.batches_by_codec(Path(folder) / "data")
     restarts = sorted(cycle.restart_s for cycle in outcome.cycles)
     page = table.append(
         "kill9",
@@ -33,6 +34,12 @@ def prove_kill9(cycles: int, seed: int) -> bool:
             "acknowledged": outcome.acknowledged,
             "read": outcome.read,
             "requests_in_flight": sum(cycle.requests_in_flight for cycle in outcome.cycles),
+            "idempotent_producers": kill9.PRODUCERS,
+            "batches_by_codec": " ".join(f"{name} {count}" for name, count in codecs.items()),
+            "lost": outcome.wrong["lost"],
+            "duplicated": outcome.wrong["duplicate"],
+            "reordered": outcome.wrong["order"],
+            "holes": outcome.wrong["hole"],
             "restart_s_median": round(restarts[len(restarts) // 2], 3),
             "violations": len(outcome.violations),
             "seconds": round(time.monotonic() - began),

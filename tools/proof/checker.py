@@ -5,7 +5,9 @@ how-many-th, so that nothing else need be remembered. Pure: lists in, a list of
 complaints out, empty when all is well.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 
 PRODUCER_SHIFT = 40
 MOST_COMPLAINTS = 20
@@ -20,37 +22,44 @@ def violations(acknowledged: Iterable[Acknowledged], read: Read) -> list[str]:
     Every acknowledged record must be there once and at its offset; each
     partition's offsets must be dense and each producer's values in it ascend.
     """
-    found: list[str] = []
+    return list(islice(_complaints(acknowledged, read), MOST_COMPLAINTS))
+
+
+def counted(acknowledged: Iterable[Acknowledged], read: Read) -> Counter[str]:
+    """Count all that is wrong by kind: lost, duplicate, order, hole."""
+    return Counter(complaint.partition(":")[0] for complaint in _complaints(acknowledged, read))
+
+
+def _complaints(acknowledged: Iterable[Acknowledged], read: Read) -> Iterator[str]:
     for partition, records in sorted(read.items()):
-        found.extend(_in_partition(partition, records))
+        yield from _in_partition(partition, records)
     there = {partition: dict(records) for partition, records in read.items()}
     for partition, offset, value in acknowledged:
         stored = there.get(partition, {}).get(offset)
         if stored is None:
-            found.append(f"lost: {name(value)} acknowledged at {partition}@{offset}, not there")
+            yield f"lost: {name(value)} acknowledged at {partition}@{offset}, not there"
         elif stored != value:
-            found.append(
+            yield (
                 f"lost: {name(value)} acknowledged at {partition}@{offset}, there is {name(stored)}"
             )
-        if len(found) > MOST_COMPLAINTS:
-            break
-    return found
 
 
-def _in_partition(partition: int, records: Sequence[tuple[int, int]]) -> Iterable[str]:
+def _in_partition(partition: int, records: Sequence[tuple[int, int]]) -> Iterator[str]:
     next_offset = 0
     newest: dict[int, int] = {}
+    seen: set[int] = set()
     for offset, value in records:
         if offset != next_offset:
             yield f"hole: partition {partition} goes from {next_offset - 1} to {offset}"
         next_offset = offset + 1
         producer = value >> PRODUCER_SHIFT
         before = newest.get(producer, -1)
-        if value == before:
+        if value in seen:
             yield f"duplicate: {name(value)} again at {partition}@{offset}"
         elif value < before:
             yield f"order: {name(value)} at {partition}@{offset} behind {name(before)}"
-        newest[producer] = value
+        newest[producer] = max(value, before)
+        seen.add(value)
 
 
 def name(value: int) -> str:

@@ -1,6 +1,6 @@
 """kill -9 under load: idempotent producers with acks=all never stop while the broker dies.
 
-Several librdkafka producers send without pause. Again and again the broker is
+Several librdkafka producers, one for each codec, send without pause. Again and again the broker is
 killed, with produce requests on their way to it, and started anew on its
 data; the producers find it and go on. At the end everything is read and
 compared with what was acknowledged (`checker`).
@@ -10,19 +10,27 @@ import json
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
-from tools.proof.checker import PRODUCER_SHIFT, Acknowledged, violations
+from tools.proof.checker import PRODUCER_SHIFT, Acknowledged, counted, violations
 from tools.subject import Subject
 
+from ottla.record.batch import read_header
+
 PARTITIONS = 3
-PRODUCERS = 3
+CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
+"""Of each producer, as `compression.type` has them; in the order of their ids."""
+PRODUCERS = len(CODECS)
 VALUE_BYTES = 100
 ACKNOWLEDGED_A_CYCLE = (500, 5_000)
 DEADLINE_S = 60.0
+CODEC_MASK = 7
+"""Of a batch's attributes."""
 
 
 class Cycle(NamedTuple):
@@ -50,6 +58,8 @@ class Outcome(NamedTuple):
     acknowledged: int
     read: int
     violations: list[str]
+    wrong: Counter[str]
+    """How many of each kind: lost, duplicate, order, hole."""
 
 
 class Load:
@@ -79,6 +89,7 @@ class Load:
                 "bootstrap.servers": bootstrap,
                 "enable.idempotence": True,
                 "acks": "all",
+                "compression.type": CODECS[number],
                 "linger.ms": 1,
                 "batch.num.messages": 100,
                 "queue.buffering.max.messages": 3_000,
@@ -177,7 +188,21 @@ def run(
         load.stop()
     read = everything(subject.bootstrap, topic)
     found = load.failures[:5] + violations(load.acknowledged, read)
-    return Outcome(seen, len(load.acknowledged), sum(map(len, read.values())), found)
+    wrong = counted(load.acknowledged, read)
+    return Outcome(seen, len(load.acknowledged), sum(map(len, read.values())), found, wrong)
+
+
+def batches_by_codec(data: Path) -> dict[str, int]:
+    """Count the topic's batches in the files of a broker that has stopped, by codec."""
+    counts: Counter[str] = Counter()
+    for path in sorted(data.glob("kill-*/*.log")):
+        content = path.read_bytes()
+        position = 0
+        while position < len(content):
+            header = read_header(content, position)
+            counts[CODECS[header.attributes & CODEC_MASK]] += 1
+            position += header.size
+    return {codec: counts[codec] for codec in CODECS}
 
 
 def everything(bootstrap: str, topic: str) -> dict[int, list[tuple[int, int]]]:

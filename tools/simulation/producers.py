@@ -134,6 +134,12 @@ class PipelineProducer:
         self._again = asyncio.Event()
 
     async def run(self) -> None:
+        try:
+            await self._produce()
+        finally:
+            self._give_up()
+
+    async def _produce(self) -> None:
         while self._left or any(self._unacked.values()):
             try:
                 wire = await Wire.connect(self._world, self._host)
@@ -237,17 +243,23 @@ class PipelineProducer:
         self._refusals += 1
         if self._refusals > 30:
             # A broker that knows nothing of a producer takes any sequence for its first, as
-            # Kafka does: where another led meanwhile, a later batch may have come first.
+            # Kafka does: where another led meanwhile, or the very first batch did not fit on
+            # the disk, a later one may have come first.
             history = self._world.history
-            if not history.losses and not history.elections and batch is batches[0]:
+            forgotten = history.losses or history.elections or batch.sequence == 0
+            if not forgotten and batch is batches[0]:
                 history.unexpected.append(
                     f"{self._name}: {batch.values[0]!r}, next in sequence, is refused"
                 )
-            for batches in self._unacked.values():
-                for each in batches:
-                    self._note(each, Outcome.UNKNOWN, -1)
-                batches.clear()
+            self._give_up()
             self._producer_id = -1
+
+    def _give_up(self) -> None:
+        """Whether what is on its way arrives will not be known."""
+        for batches in self._unacked.values():
+            for each in batches:
+                self._note(each, Outcome.UNKNOWN, -1)
+            batches.clear()
 
     def _note(self, batch: _Batch, outcome: Outcome, offset: int) -> None:
         world = self._world

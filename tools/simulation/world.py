@@ -126,6 +126,7 @@ class World:
         )
         await broker.start()
         self.broker = broker
+        await self._lead_again(broker, self._store)
 
     def _failed(self, reason: str) -> None:
         """The broker cannot go on; its process ends."""
@@ -165,7 +166,12 @@ class World:
         dying = self.loop.create_task(self.died.wait())
         await asyncio.wait((stopping, dying), timeout=60, return_when=asyncio.FIRST_COMPLETED)
         dying.cancel()
-        clean = stopping.done() and not life.ended and stopping.exception() is None
+        clean = (
+            stopping.done()
+            and not life.ended
+            and stopping.exception() is None
+            and not broker.logs.some_are_offline  # of which nothing more was written down
+        )
         if not stopping.done() and not life.ended:
             self.history.stuck.append("the broker did not stop")
         self.kill(power=False, life=life, clean=clean)
@@ -226,6 +232,18 @@ class World:
             for partition in led:
                 if partition.log.directory.is_online:
                     partition.log.truncate_to(partition.high_watermark, self.clock.now_ms())
+
+    async def _lead_again(self, broker: Broker, store: MemoryStore) -> None:
+        """End an election that a death has cut short: who led meanwhile is gone for good."""
+        puts = []
+        for topic in broker.follower.image.topics.values():
+            for number, state in enumerate(topic.partitions):
+                if state.leader == NODE + 1:
+                    state = state._replace(leader=NODE, leader_epoch=state.leader_epoch + 1)
+                    puts.append(partition_key(topic.topic_id, number, state))
+        if puts:
+            result = await store.transact((), puts)
+            await broker.follower.reached(result.revision)
 
     # The end
 

@@ -108,7 +108,7 @@ class Broker:
         self._servers: list[ServerHandle] = []
         self._assembled = False
         self._in_doubt = False
-        self._to_retain = 0
+        self._retaining = False
         self._making = False
         self._lost: frozenset[tuple[Uuid, PartitionId]] = frozenset()
         """Partitions whose logs must be in a directory that is offline: none is made instead."""
@@ -307,6 +307,9 @@ class Broker:
         """What becomes of a log directory found at the start: only listed topics are opened."""
         if topic_id in image.deleting:
             return Fate.DELETE
+        if topic_id is None and partition.topic in image.deleting.values():
+            # It may be of the topic deleted, undone by a power cut, or of one made anew.
+            return Fate.STRAY
         topic = image.topics.get(partition.topic)
         if (
             topic is None
@@ -477,9 +480,9 @@ class Broker:
         """A share of a round of retention; removals and flushes that are due; failed disks."""
         now_ms = self.system.clock.now_ms()
         self._keep_within_limit()
-        if self._to_retain > 0:
+        if self._retaining:
             self.logs.retention_turn(now_ms, RETAIN_PER_TURN)
-            self._to_retain -= RETAIN_PER_TURN
+            self._retaining = not self.logs.retention_is_over
         for job in self.logs.removal_jobs(now_ms):
             self._run_files_job(job)
         for partition in list(self.replicas):
@@ -501,7 +504,7 @@ class Broker:
 
     def _begin_retention(self) -> None:
         """A round over all logs, a share at a time."""
-        self._to_retain = len(self.logs)
+        self._retaining = True
 
     def _checkpoint(self, names: Sequence[str]) -> None:
         for job in self.logs.checkpoint_jobs(names):

@@ -71,6 +71,11 @@ class Dispatcher:
             except AssertionError as error:
                 self._doubt(error)
                 raise ProtocolError(_UNANSWERED) from error
+            except Exception as error:
+                # What it did before is not known: it is not done again.
+                request, _ = api.read(frame, position)
+                context = Context(self._views, client, connection, api, correlation_id, client_id)
+                return _frame(context, request, failure(context, request, error))
             if answer is not None:
                 return answer
         # Bytes behind the message are left alone, as by Kafka: librdkafka sends three with some.

@@ -11,16 +11,18 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from ottla.broker.slices import run_in_slices
 from ottla.broker.thread_lane import ThreadLane
-from ottla.broker.worker_process import WorkerProcess
 from ottla.model.clock import Clock, Timer
 from ottla.model.ids import Uuid
 from ottla.model.randomness import Randomness
 from ottla.model.workers import Lane, SteppedJob, StepWorkers
 from ottla.net.network import Address, Network, ServerHandle
+
+if TYPE_CHECKING:
+    from ottla.broker.worker_process import WorkerProcess
 
 T = TypeVar("T")
 P = TypeVar("P", bound=asyncio.BaseProtocol)
@@ -136,15 +138,20 @@ class ThreadWorkers:
         self._loop = loop
         self._lanes: dict[Lane, ThreadLane] = {}
         self._closed = False
-        self._process = WorkerProcess()
+        self._process: WorkerProcess | None = None
 
     def run_steps(
         self, job: SteppedJob, told: Callable[[Any], bool], bytes_per_second: float, /
     ) -> asyncio.Future[None]:
         if self._closed:
             raise RuntimeError("the workers are closed")
-        run = self._process.run if job.may_run_elsewhere else run_in_slices
-        return self._loop.create_task(run(job, told, bytes_per_second))
+        if not job.may_run_elsewhere:
+            return self._loop.create_task(run_in_slices(job, told, bytes_per_second))
+        if self._process is None:
+            from ottla.broker.worker_process import WorkerProcess  # many brokers never need it
+
+            self._process = WorkerProcess()
+        return self._loop.create_task(self._process.run(job, told, bytes_per_second))
 
     def submit(self, lane: Lane, job: Callable[[], T], /) -> asyncio.Future[T]:
         if self._closed:
@@ -157,7 +164,8 @@ class ThreadWorkers:
 
     async def close(self) -> None:
         self._closed = True
-        await self._process.close()
+        if self._process is not None:
+            await self._process.close()
         lanes, self._lanes = list(self._lanes.values()), {}
         for threads in lanes:
             await threads.close()

@@ -74,7 +74,9 @@ def _metadata(request: Any, version: int, code: ErrorCode, message: str | None) 
     )
 
 
-def _produce(request: Any, version: int, code: ErrorCode, message: str | None) -> Message:
+def _produce(request: Any, version: int, code: ErrorCode, message: str | None) -> Message | None:
+    if request.acks == 0:
+        return None  # who wants no answer learns by losing the connection
     from ottla.wire.generated.produce import (
         PartitionProduceResponse,
         ProduceResponse,
@@ -121,7 +123,7 @@ def _list_offsets(request: Any, version: int, code: ErrorCode, message: str | No
     )
 
 
-_FILL: dict[str, Callable[[Any, int, ErrorCode, str | None], Message]] = {
+_FILL: dict[str, Callable[[Any, int, ErrorCode, str | None], Message | None]] = {
     "CreateTopicsRequest": _create_topics,
     "CreatePartitionsRequest": _create_partitions,
     "DeleteTopicsRequest": _delete_topics,

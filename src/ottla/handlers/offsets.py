@@ -36,6 +36,7 @@ from ottla.wire.generated.offset_for_leader_epoch import (
 )
 
 FIRST_WITH_EPOCHS = 4
+FIRST_WITH_NOT_AVAILABLE = 5
 
 FIRST_VERSION = {
     ListOffsetsTimestamp.MAX_TIMESTAMP: 7,
@@ -120,6 +121,14 @@ def _list(
     isolation: IsolationLevel,
     row: ListOffsetsPartitionResponse,
 ) -> None:
+    """Fill `row`.
+
+    Raises:
+        ApiError: UNSUPPORTED_VERSION; OFFSET_NOT_AVAILABLE (before version 5,
+            LEADER_NOT_AVAILABLE), what is asked for may lie where a new leader
+            does not know yet whether it is committed (KIP-207).
+        StorageError: the log cannot be read.
+    """
     timestamp = asked.timestamp
     if timestamp < 0 and (
         timestamp not in _SPECIAL or version < FIRST_VERSION.get(_SPECIAL[timestamp], 0)
@@ -129,6 +138,7 @@ def _list(
     limit = replica.readable_end(isolation)
     epoch = NO_LEADER_EPOCH
     if timestamp == ListOffsetsTimestamp.LATEST:
+        _check_end(version, replica)
         row.offset, epoch = limit, replica.leader_epoch
     elif timestamp in (ListOffsetsTimestamp.EARLIEST, ListOffsetsTimestamp.EARLIEST_LOCAL):
         row.offset = log.log_start_offset
@@ -150,8 +160,19 @@ def _list(
         if found is not None and found.offset < limit:
             row.offset, row.timestamp = found.offset, found.timestamp
             epoch = found.leader_epoch
+        else:
+            _check_end(version, replica)
     if version >= FIRST_WITH_EPOCHS:
         row.leader_epoch = epoch
+
+
+def _check_end(version: int, replica: Partition) -> None:
+    if not replica.knows_its_end:
+        raise ApiError(
+            ErrorCode.OFFSET_NOT_AVAILABLE
+            if version >= FIRST_WITH_NOT_AVAILABLE
+            else ErrorCode.LEADER_NOT_AVAILABLE
+        )
 
 
 async def delete_records(context: Context, request: DeleteRecordsRequest) -> DeleteRecordsResponse:

@@ -40,24 +40,55 @@ def keyed_records(records: bytes, count: int) -> Iterator[KeyedRecord]:
         ApiError: INVALID_RECORD, a record does not fit where it is.
     """
     position = 0
+    whole = len(records)
     make = tuple.__new__
     try:
         for _ in range(count):
-            length, start = read_varint(records, position)
+            # Most varints are a byte, or two: to read those here takes half the time.
+            byte = records[position]
+            if byte < 0x80:
+                length, start = (byte >> 1) ^ -(byte & 1), position + 1
+            elif records[position + 1] < 0x80:
+                length = ((byte & 0x7F) >> 1 | records[position + 1] << 6) ^ -(byte & 1)
+                start = position + 2
+            else:
+                length, start = read_varint(records, position)
             end = start + length
-            if length < MIN_RECORD_SIZE or end > len(records):
+            if length < MIN_RECORD_SIZE or end > whole:
                 raise IndexError
-            timestamp_delta, rest = read_varlong(records, start + 1)
-            offset_delta, at = read_varint(records, rest)
-            size, at = read_varint(records, at)
+            byte = records[start + 1]
+            if byte < 0x80:
+                timestamp_delta, rest = (byte >> 1) ^ -(byte & 1), start + 2
+            else:
+                timestamp_delta, rest = read_varlong(records, start + 1)
+            byte = records[rest]
+            if byte < 0x80:
+                offset_delta, at = (byte >> 1) ^ -(byte & 1), rest + 1
+            elif records[rest + 1] < 0x80:
+                offset_delta = ((byte & 0x7F) >> 1 | records[rest + 1] << 6) ^ -(byte & 1)
+                at = rest + 2
+            else:
+                offset_delta, at = read_varint(records, rest)
+            byte = records[at]
+            if byte < 0x80:
+                size, at = (byte >> 1) ^ -(byte & 1), at + 1
+            else:
+                size, at = read_varint(records, at)
             key = None
             if size >= 0:
-                key = records[at : at + size]
-                at += size
-                if at > end:
+                following = at + size
+                if following > end:
                     raise IndexError
-            size, at = read_varint(records, at)
-            if size >= 0 and at + size > end:
+                key = records[at:following]
+                at = following
+            byte = records[at]
+            if byte < 0x80:
+                size, at = (byte >> 1) ^ -(byte & 1), at + 1
+            elif records[at + 1] < 0x80:
+                size, at = ((byte & 0x7F) >> 1 | records[at + 1] << 6) ^ -(byte & 1), at + 2
+            else:
+                size, at = read_varint(records, at)
+            if at + size > end:
                 raise IndexError
             yield make(KeyedRecord, (offset_delta, timestamp_delta, key, size >= 0, rest, end))
             position = end

@@ -34,9 +34,7 @@ from ottla.record.checksum import Buffer
 from ottla.record.validate import ProducedBatch, ProduceRules
 from ottla.replica.waiting import Committed, OffsetWaits
 from ottla.storage.log import AppendResult, Log
-
-DURABLE = 1
-"""`flush.messages` at which an acknowledgement means that the record was flushed."""
+from ottla.storage.log_config import DURABLE
 
 EARLY_FLUSH_BYTES = 64 * 1024 * 1024
 """Unflushed bytes of a log that are written out though nothing asked for it."""
@@ -64,6 +62,7 @@ class Partition:
         "_told_start",
         "_unflushed_since_ms",
         "_waits",
+        "epoch_start",
         "high_watermark",
         "is_leader",
         "leader_epoch",
@@ -100,6 +99,8 @@ class Partition:
             # What a checkpoint said of an earlier life may cover what is not flushed in this one.
             log.high_watermark = min(log.high_watermark, log.flushed_end_offset)
         self.high_watermark: Offset = log.high_watermark
+        self.epoch_start: Offset = 0
+        """Where the log ended when this broker began to lead."""
         self.watchers: dict[Watcher, None] = {}
         self._waits = OffsetWaits()
         self._unflushed_since_ms: int | None = None
@@ -118,6 +119,7 @@ class Partition:
         self._fail_waits()
         self.leader_epoch = leader_epoch
         self.is_leader = True
+        self.epoch_start = self.log.log_end_offset
         self.advance_high_watermark(0)
         log = self.log
         if log.config.flush_messages == DURABLE and log.flushed_end_offset < log.log_end_offset:
@@ -255,6 +257,14 @@ class Partition:
             self._waits.add(end_offset, callback)
 
     # Reading
+
+    @property
+    def knows_its_end(self) -> bool:
+        """Whether all that an earlier leader may have told is below the high watermark (KIP-207).
+
+        Until then it may be lower than what clients have seen.
+        """
+        return self.high_watermark >= self.epoch_start
 
     def readable_end(self, isolation: IsolationLevel) -> Offset:
         """The offset below which a client of this isolation may read."""

@@ -16,6 +16,7 @@ from ottla.model.errors import ApiError, ErrorCode, StorageError
 from ottla.model.ids import ZERO_UUID, Uuid
 from ottla.storage.disk import Disk, is_passing
 from ottla.storage.handles import Handles
+from ottla.storage.newest import Newest
 
 if TYPE_CHECKING:
     from ottla.storage.budget import Budget
@@ -32,6 +33,7 @@ class LogDirectory:
         "disk",
         "handles",
         "leaving_bytes",
+        "newest",
         "offline_reason",
         "on_offline",
         "on_truncation",
@@ -42,6 +44,8 @@ class LogDirectory:
         self.path = path
         self.disk = disk
         self.handles = handles
+        self.newest = Newest()
+        """Through it the directory's checkpoints are written."""
         self.directory_id: Uuid = ZERO_UUID
         self.leaving_bytes = 0
         """Of segments that a worker is removing."""

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from ottla.storage.log import Log
 
 
-def apply_retention(log: "Log", now_ms: int) -> list[Segment]:
-    """Take segments out that are too old, too many or below the log's start.
+def apply_retention(log: "Log", now_ms: int, most: int | None) -> list[Segment]:
+    """Take segments out that are too old, too many or below the log's start, `most` at most.
 
     Their files are renamed `.deleted`; the caller removes them when
     `file.delete.delay.ms` has passed.
@@ -33,6 +33,8 @@ def apply_retention(log: "Log", now_ms: int) -> list[Segment]:
     )
     if count == 0:
         return []
+    if most is not None:
+        count = min(count, most)
     if count == len(segments):
         log.roll(now_ms)
     return remove_oldest(log, count)

@@ -714,13 +714,13 @@ class Log:
         self.leader_epochs.truncate_from_start(offset)
         return True
 
-    def apply_retention(self, now_ms: int) -> list[Segment]:
-        """Take segments out that are too old, too many or below the log's start.
+    def apply_retention(self, now_ms: int, most: int | None = None) -> list[Segment]:
+        """Take segments out that are too old, too many or below the log's start, `most` at most.
 
         Raises:
             StorageError: the disk failed, the directory is offline.
         """
-        return expiry.apply_retention(self, now_ms)
+        return expiry.apply_retention(self, now_ms, most)
 
     def may_expire(self, now_ms: int) -> bool:
         """Say whether `apply_retention` may find something; a log that is not open stays so."""

@@ -8,6 +8,9 @@ DAY_MS = 24 * 60 * 60 * 1000
 INT32_MAX = 2**31 - 1
 INT64_MAX = 2**63 - 1
 
+DURABLE = 1
+"""`flush.messages` at which an acknowledgement means that the record was flushed."""
+
 
 class LogConfig(NamedTuple):
     """One topic's settings, by Kafka's names; a changed one replaces the whole."""

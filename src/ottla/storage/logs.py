@@ -7,6 +7,7 @@ gone, so that from here on any other end of the process counts as unclean.
 A directory that fails goes offline with all its logs; the rest go on.
 """
 
+import contextlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
@@ -24,7 +25,7 @@ from ottla.storage.directory import LogDirectory
 from ottla.storage.disk import Disk, Lock
 from ottla.storage.handles import DEFAULT_LIMIT, Handles
 from ottla.storage.log import Log
-from ottla.storage.log_config import LogConfig
+from ottla.storage.log_config import DURABLE, LogConfig
 from ottla.storage.segment import Segment
 
 logger = logging.getLogger(__name__)
@@ -36,6 +37,9 @@ PREFERRED = 10_000
 """Places asked for of partitions that are not there yet; more are forgotten."""
 
 CHECKPOINTS = (checkpoints.RECOVERY_POINT, checkpoints.LOG_START, checkpoints.HIGH_WATERMARK)
+
+SEGMENTS_PER_TURN = 16
+"""Retention renames four files for each, on the loop: some 0.1 ms."""
 
 
 class Fate(Enum):
@@ -74,12 +78,14 @@ class LogsError(Exception):
 class FilesJob:
     """Files to write or remove, for a worker."""
 
-    __slots__ = ("directory", "disk", "removals", "size", "trees", "writes")
+    __slots__ = ("directory", "disk", "number", "removals", "size", "trees", "writes")
 
     def __init__(self, directory: LogDirectory) -> None:
         self.directory = directory
         self.disk = directory.disk
         self.writes: list[tuple[str, bytes]] = []
+        self.number = directory.newest.number()
+        """Of what `writes` says."""
         self.removals: list[str] = []
         self.trees: list[str] = []
         self.size = 0
@@ -88,14 +94,13 @@ class FilesJob:
     def run(self) -> None:
         """Raises StorageError: tell `LogDirectory.go_offline` on the loop."""
         try:
-            for path, data in self.writes:
-                self.disk.write(path, data, sync=True)
+            self.directory.newest.write(self.disk, self.writes, self.number)
             # A segment must not come back alone, with those after it gone: first all are renamed.
             for path in sorted({_parent(path) for path in self.removals}):
                 if self.disk.exists(path):
                     self.disk.sync_directory(path)
             for path in self.removals:
-                if self.disk.exists(path):
+                with contextlib.suppress(FileNotFoundError):  # a truncation was first
                     self.disk.remove(path)
             for path in self.trees:
                 self.disk.remove_tree(path)
@@ -404,10 +409,16 @@ class Logs:
                     high_watermarks.of(partition, topic_id) or 0, loaded.log_end_offset
                 )
                 log.adopt(loaded)
+                if verdict.flush_messages == DURABLE:
+                    # What an acknowledgement covered is on disk, but how far that went was
+                    # written down a while ago: else the high watermark would go back there.
+                    log.flush()
                 self._note_producers(log)
             self._logs[partition] = log
             self._counts[directory] += 1
             self._high_watermarks[partition] = log.high_watermark
+        # Nobody remembers deleted topics after this: what was set aside must not come back.
+        disk.sync_directory(root)
         if not all(disk.exists(f"{root}/{checkpoints.IDS_OF}{name}") for name in CHECKPOINTS):
             self._checkpoint_job(directory).run()
         if stop is recovery.Stop.MACHINE:
@@ -670,12 +681,15 @@ class Logs:
         """Apply retention to the next `limit` logs; return how many segments went.
 
         Call it often, with a small limit: one round over all logs begins when
-        the last has ended.
+        the last has ended. After a few segments the turn is over too; their
+        log is the first of the next.
         """
         if not self._retention_queue:
             self._retention_queue = list(self._logs.values())
         removed = 0
         for _ in range(min(limit, len(self._retention_queue))):
+            if removed >= SEGMENTS_PER_TURN:
+                break
             log = self._retention_queue.pop()
             if self._logs.get(log.partition) is not log or not log.directory.is_online:
                 continue
@@ -684,13 +698,22 @@ class Logs:
             try:
                 log.upkeep(now_ms)
                 if log.may_expire(now_ms):
-                    removed += self._expire(log, now_ms)
+                    most = SEGMENTS_PER_TURN - removed
+                    gone = self._expire(log, now_ms, most)
+                    removed += gone
+                    if gone == most:
+                        self._retention_queue.append(log)
             except (ApiError, StorageError) as error:
                 logger.warning("retention of %s: %s", log.path, error)
         return removed
 
-    def _expire(self, log: Log, now_ms: int) -> int:
-        segments = log.apply_retention(now_ms)
+    @property
+    def retention_is_over(self) -> bool:
+        """Every log had its turn in this round."""
+        return not self._retention_queue
+
+    def _expire(self, log: Log, now_ms: int, most: int | None = None) -> int:
+        segments = log.apply_retention(now_ms, most)
         due_ms = now_ms + log.config.file_delete_delay_ms
         for segment in segments:
             self._remove_later(log, segment, due_ms)
@@ -795,8 +818,7 @@ class Logs:
     def _write_recovery_points(self, directory: LogDirectory) -> None:
         """Raises OSError."""
         job = self._checkpoint_job(directory, (checkpoints.RECOVERY_POINT,))
-        for path, data in job.writes:
-            self.disk.write(path, data, sync=True)
+        directory.newest.write(self.disk, job.writes, job.number)
 
     # Stopping.
 

@@ -18,6 +18,7 @@ until `forget`. `entries` and `last_offset` are always known.
 import sys
 from array import array
 from bisect import bisect_right
+from collections.abc import Callable
 from operator import lt
 
 from ottla.model.ids import Offset
@@ -31,7 +32,16 @@ WRITE_ENTRIES = 64
 class OffsetIndex:
     """The offset index of one segment."""
 
-    __slots__ = ("_base", "_disk", "_from", "_offsets", "_positions", "_written", "path")
+    __slots__ = (
+        "_base",
+        "_disk",
+        "_from",
+        "_offsets",
+        "_positions",
+        "_written",
+        "path",
+        "write_first",
+    )
 
     def __init__(self, disk: Disk, path: str, base_offset: Offset) -> None:
         self.path = path
@@ -43,6 +53,8 @@ class OffsetIndex:
         """The first entry in memory."""
         self._offsets = array("i")
         self._positions = array("i")
+        self.write_first: Callable[[], None] | None = None
+        """What a recovery that begins at the last entry takes for complete until there."""
 
     @property
     def entries(self) -> int:
@@ -174,6 +186,8 @@ class OffsetIndex:
 
     def write_out(self) -> None:
         """Bring the file up to date. It is created if missing; nothing is synced."""
+        if self.write_first is not None:
+            self.write_first()
         unwritten = self._written - self._from
         columns = array("i", bytes(ENTRY_SIZE * (len(self._offsets) - unwritten)))
         columns[0::2] = self._offsets[unwritten:]

@@ -161,11 +161,11 @@ def recover(
     interval = config.index_interval_bytes
     holes_below = INT64_MAX if "compact" in config.cleanup_policy else compacted_below
     files = _list(disk, path)
-    if not files.bases and files.deleted:
-        # All had expired, and the new segment's name was lost: its offsets are not given twice.
-        last = files.deleted[-1]
-        file = f"{path}/{names.offset_file(last, names.LOG)}{names.DELETED}"
-        files.bases.append(_end_of(disk, file, last))
+    if files.orphans:
+        # Their segment is lost. A new one that begins there must not find its place by them.
+        for name in files.orphans:
+            disk.remove(f"{path}/{name}")
+        disk.sync_directory(path)
     segments = _segments(disk, handles, path, files.bases)
     cut: Offset | None = None
     undone = 0
@@ -231,14 +231,22 @@ def recover(
         _inactive_but(segment, segments)
     for segment in segments.remove_first(undone) if undone else []:
         _remove(disk, segment)
-    if end < log_start_offset:
-        logger.warning("%s ends at %d, below its start %d: emptied", path, end, log_start_offset)
-        fresh = Segment(disk, handles, path, log_start_offset)
+    gone_below = _deleted_end(disk, path, files)
+    if end < max(log_start_offset, gone_below):
+        # Not below what had been there: no offset is given twice.
+        fresh = Segment(disk, handles, path, max(log_start_offset, gone_below))
         fresh.create(now_ms)
         fresh.ensure_file()
-        for segment in segments.replace_all(fresh):
-            _remove(disk, segment)
-        end = log_start_offset
+        disk.sync_directory(path)
+        if holes_below and end > max(log_start_offset, segments.first.base_offset):
+            # What compaction made of deleted segments stands for them.
+            segments.active.become_inactive()
+            segments.append(fresh)
+        else:
+            logger.warning("%s ends at %d, below %d: emptied", path, end, fresh.base_offset)
+            for segment in segments.replace_all(fresh):
+                _remove(disk, segment)
+        end = fresh.base_offset
     start = max(log_start_offset, segments.first.base_offset)
     trusted = end
     if stop is Stop.MACHINE or cut is not None:
@@ -267,6 +275,8 @@ class _Files(NamedTuple):
     """Segments that are being deleted: the oldest first, but a power cut may keep any of them."""
     leftovers: list[str]
     """Names of what deletion and torn writes left."""
+    orphans: list[str]
+    """Names of indexes beside which there is no log file."""
 
 
 def _list(disk: Disk, path: str) -> _Files:
@@ -275,7 +285,8 @@ def _list(disk: Disk, path: str) -> _Files:
     if any(name.endswith(names.SWAP) for name in entries):
         _complete_swaps(disk, path, entries)
         entries = disk.list(path)
-    files = _Files([], [], [], [])
+    files = _Files([], [], [], [], [])
+    indexes: list[tuple[Offset, str]] = []
     for name in entries:
         parsed = names.parse_offset_file(name)
         if parsed is None:
@@ -287,7 +298,30 @@ def _list(disk: Disk, path: str) -> _Files:
             files.bases.append(parsed[0])
         elif parsed[1] == names.SNAPSHOT:
             files.snapshots.append(parsed[0])
+        else:
+            indexes.append((parsed[0], name))
+    known = set(files.bases)
+    files.orphans.extend(name for base, name in indexes if base not in known)
     return files
+
+
+def _deleted_end(disk: Disk, path: str, files: _Files) -> Offset:
+    """Return where the segments being deleted end, if none follows them; else 0.
+
+    Retention always leaves a newer one; a power cut may have taken its name. What
+    is there of older ones then is what came back.
+    """
+    if not files.deleted or (files.bases and files.bases[-1] >= files.deleted[-1]):
+        return 0
+    end = files.deleted[-1]
+    file = disk.open(f"{path}/{names.offset_file(end, names.LOG)}{names.DELETED}")
+    try:
+        for header, _ in _checked(file.pread, 0, file.size()):
+            if header is not None:
+                end = header.next_offset
+    finally:
+        file.close()
+    return end
 
 
 def _remove_leftovers(disk: Disk, path: str, files: _Files) -> None:

@@ -66,6 +66,7 @@ class Segment:
         self.handle = Handle(self._path(names.LOG), handles)
         self.offset_index = OffsetIndex(disk, self._path(names.INDEX), base_offset)
         self.time_index = TimeIndex(disk, self._path(names.TIME_INDEX), base_offset)
+        self.offset_index.write_first = self.time_index.write_out
         self.transaction_index = TransactionIndex(disk, self._path(names.TRANSACTION_INDEX))
         self.index_grew = True
         """An index may have become full since `must_roll` last looked."""
@@ -193,8 +194,8 @@ class Segment:
             self.largest_timestamp_offset = last_offset
         since = self.bytes_since_index_entry
         if since > index_interval_bytes:
-            self.offset_index.append(last_offset, position)
             self.time_index.maybe_append(self.largest_timestamp, self.largest_timestamp_offset)
+            self.offset_index.append(last_offset, position)
             self.index_grew = True
             since = 0
         self.bytes_since_index_entry = since + size
@@ -220,7 +221,6 @@ class Segment:
         """Complete the index files: it gets no more batches, or the broker stops."""
         self.time_index.maybe_append(self.largest_timestamp, self.largest_timestamp_offset)
         self.offset_index.write_out()
-        self.time_index.write_out()
         self.transaction_index.write_out()
 
     def become_inactive(self) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ottla.model.errors import StorageError
 from ottla.model.ids import Offset
-from ottla.storage import scan
+from ottla.storage import names, scan
 from ottla.storage.segment import Segment
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ def truncate_fully_and_start_at(log: "Log", offset: Offset, now_ms: int) -> None
         removed = list(segments)
         _lower_recovery_point(log, min(offset, segments.first.base_offset))
         _remove(log, removed)
+        _forget_deleted(log, offset)
         segment = log.new_segment(offset, now_ms)
         segment.ensure_file()
         segments.replace_all(segment)
@@ -85,6 +86,14 @@ def _lower_recovery_point(log: "Log", offset: Offset) -> None:
         log.flushed_end_offset = offset
         if log.directory.on_truncation is not None:
             log.directory.on_truncation(log.directory)
+
+
+def _forget_deleted(log: "Log", offset: Offset) -> None:
+    """What retention took above `offset` must not tell recovery where the log had been."""
+    disk = log.directory.disk
+    for name in disk.list(log.path):
+        if name.endswith(names.DELETED) and name[:20].isdigit() and int(name[:20]) >= offset:
+            disk.remove(f"{log.path}/{name}")
 
 
 def _sync_cut(log: "Log", segment: Segment) -> None:

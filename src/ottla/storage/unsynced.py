@@ -53,10 +53,12 @@ def flush_job(log: "Log") -> FlushJob | None:
     rolled = unsynced.rolled
     if log.flushed_end_offset >= end and not rolled:
         return None
-    segments = [s for s in log.segments.from_offset(log.flushed_end_offset) if s.size]
+    there = list(log.segments.from_offset(log.flushed_end_offset))
+    segments = [segment for segment in there if segment.size]
     paths = [path for segment in rolled for path in segment.paths()[1:]]
     directories = []
-    if any(not segment.name_synced for segment in segments):
+    # An empty one counts: its name may be all that says where retention left the log.
+    if any(not segment.name_synced for segment in there):
         directories.append(log.path)
         if not unsynced.name_synced:
             paths.append(f"{log.path}/{names.PARTITION_METADATA}")

@@ -95,6 +95,7 @@ class Slot:
         self.name = TopicPartition(TOPIC, number)
         self.topic_id = topic_id
         self.recreated = False
+        """Since the last start: until the next one it is known that one of this name was deleted."""
         self.model = LogModel()
         self.partition: Partition | None = None
         self.epoch = 0
@@ -141,7 +142,7 @@ class LogWorld:
         """What the death that is coming will be."""
         self.deaths = 0
         self.lost = 0
-        """Batches that no promise covered, and that power cuts took."""
+        """Batches that nobody had deleted, no promise covered, and power cuts took."""
         self.values = 0
         self._boot()
 
@@ -159,6 +160,7 @@ class LogWorld:
         self.logs.load(self._decide, self.now_ms, lambda name: self.slots[name.partition].topic_id)
         self._check_online()
         for slot in self.slots:
+            slot.recreated = False
             slot.partition = None
             if self.logs.get(slot.name) is not None:
                 self._lead(slot)
@@ -254,10 +256,11 @@ class LogWorld:
         if slot.partition is None:
             self._lead(slot)
         model, log = slot.model, slot.log
-        before = len(model.sent)
+        asked = max(model.asked, model.begin)
+        before = [base for base, sent in model.sent.items() if sent.end > asked]
         model.check_survival(log, promised, in_order=in_order)
         model.adopt(log)
-        self.lost += max(before - len(model.sent), 0)
+        self.lost += sum(base not in model.sent for base in before)
         slot.acknowledged = min(slot.acknowledged, model.end)
         slot.partition = None
         self._lead(slot)

@@ -18,6 +18,7 @@ from ottla.model.errors import ProtocolError
 from ottla.model.isolation import CompressionType
 from ottla.net.connection import Connection
 from ottla.record.validate import MANY_RECORDS
+from ottla.replica.partition import Partition
 from ottla.wire.generated.delete_topics import DeleteTopicsRequest
 from ottla.wire.generated.produce import (
     PartitionProduceData,
@@ -298,3 +299,21 @@ def test_a_topic_that_was_made_anew_is_another(monkeypatch: pytest.MonkeyPatch) 
 
     simulate(program, seed=1)
     assert taken == [True, True, True, False] * 3
+
+
+@pytest.mark.parametrize("acks", [1, 0])
+def test_a_fault_of_ours_is_answered_as_on_the_generated_path(
+    acks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise RuntimeError("a mistake")
+
+    monkeypatch.setattr(Partition, "append", fails)
+    data = PartitionProduceData(index=0, records=batch(b"value"))
+    request = ProduceRequest(
+        acks=acks, topic_data=[TopicProduceData(name="t", partition_data=[data])]
+    )
+    requests = [Asked(9, request, same)] * 2
+    found = outcomes(requests)
+    assert found == by_the_generated_path(requests)
+    assert isinstance(found[0], bytes if acks else str)

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import signal
+import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NoReturn
@@ -12,6 +13,7 @@ import pytest
 from ottla.broker import serve as serving
 from ottla.broker.options import ServeOptions
 from ottla.broker.serve import FAILED, USAGE, run
+from ottla.storage.disk import RealDisk
 
 STANDARD = "org.apache.kafka.metadata.authorizer.StandardAuthorizer"
 
@@ -59,6 +61,41 @@ def test_a_container_is_told_what_to_advertise(capsys: pytest.CaptureFixture[str
 
 def test_wrong_settings_are_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert "log.retention.hours" in serve(capsys, overrides={"log.retention.hours": "soon"})
+
+
+def test_a_port_that_is_taken_is_a_failure(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        options = ServeOptions(None, True, port, (), (), None, {})
+        assert run(options, {}) == FAILED
+    captured = capsys.readouterr()
+    assert f"PLAINTEXT://127.0.0.1:{port}" in captured.err
+    assert "choose another with --port" in captured.err
+    assert not captured.out
+
+
+def test_a_directory_that_another_broker_has_is_a_failure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lock = RealDisk().lock(f"{tmp_path}/.lock")
+    try:
+        assert run(ServeOptions(str(tmp_path), False, 0, (), (), None, {}), {}) == FAILED
+    finally:
+        lock.release()
+    captured = capsys.readouterr()
+    assert f"log directory {tmp_path} is in use by another process" in captured.err
+    assert not captured.out
+
+
+def test_a_directory_that_cannot_be_made_is_a_failure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    options = ServeOptions(f"{tmp_path}/file/data", False, 0, (), (), None, {})
+    assert run(options, {}) == FAILED
+    captured = capsys.readouterr()
+    assert "no log directory can be used" in captured.err
+    assert not captured.out
 
 
 @pytest.fixture

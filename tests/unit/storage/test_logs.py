@@ -21,10 +21,10 @@ def begin(disk: MemoryDisk, *paths: str) -> Logs:
     return logs
 
 
-def start(disk: MemoryDisk, *paths: str) -> Logs:
+def start(disk: MemoryDisk, *paths: str, config: LogConfig = CONFIG) -> Logs:
     logs = begin(disk, *paths)
     logs.identify("cluster", 1)
-    logs.load(lambda partition, topic_id: CONFIG, 0)
+    logs.load(lambda partition, topic_id: config, 0)
     return logs
 
 
@@ -178,6 +178,20 @@ def test_high_watermarks_and_log_starts_survive() -> None:
         assert (log.log_start_offset, log.high_watermark) == (6, 8)
 
 
+def test_where_acknowledged_means_flushed_everything_is_flushed_after_a_death() -> None:
+    disk = MemoryDisk()
+    durable = CONFIG._replace(flush_messages=1)
+    logs = start(disk, config=durable)
+    log = logs.create(partition(0), TOPIC_ID, durable, 0)
+    for _ in range(5):
+        append(log, batch(2))
+    log.flush()
+    logs.release()
+    disk.process_death()
+    log = got(start(disk, config=durable), 0)
+    assert (log.flushed_end_offset, log.log_end_offset) == (10, 10)
+
+
 def test_the_highest_producer_id_is_known_after_every_stop() -> None:
     disk = MemoryDisk()
     logs = start(disk)
@@ -211,6 +225,22 @@ def test_retention_takes_turns_and_opens_only_what_may_expire() -> None:
     for job in logs.removal_jobs(now_ms + CONFIG.file_delete_delay_ms):
         job.run()
     assert not [path for path in disk.files if path.endswith(".deleted")]
+
+
+def test_retention_takes_a_few_segments_a_turn() -> None:
+    disk = MemoryDisk()
+    logs = start(disk)
+    config = LogConfig(segment_bytes=100, retention_ms=1000)
+    for number in range(2):
+        log = logs.create(partition(number), TOPIC_ID, config, 0)
+        for at in range(40):
+            append(log, batch(1, timestamp=at))
+        log.high_watermark = log.log_end_offset
+    removed = []
+    while not removed or not logs.retention_is_over:
+        removed.append(logs.retention_turn(10_000, 500))
+    assert removed == [16, 16, 16, 16, 16, 0]
+    assert all(got(logs, number).log_start_offset == 40 for number in range(2))
 
 
 def test_idle_logs_hold_no_descriptor() -> None:

@@ -1,5 +1,6 @@
 """What is left of a log after a crash, however it was damaged."""
 
+import contextlib
 import copy
 import logging
 
@@ -23,6 +24,9 @@ from ottla.storage.log_config import LogConfig
 from ottla.storage.logs import Logs
 from ottla.storage.memory_disk import MemoryDisk
 from ottla.storage.producer_state import AppendOrigin
+from ottla.storage.timestamps import offset_for_timestamp
+from ottla.testing.power import Died, PowerDisk
+from ottla.testing.randomness import SeededRandomness
 
 CONFIG = LogConfig(segment_bytes=900, index_interval_bytes=200, retention_ms=-1)
 FOLDER = f"{ROOT}/t-0"
@@ -328,3 +332,101 @@ def test_every_flipped_bit_of_a_segment_is_met_after_a_power_cut() -> None:
             assert logs.recovered[0].cut_at is not None, (path, bit)
             left = values(only(logs))
             assert left == held[: len(left)], (path, bit)
+
+
+def put_aside(disk: MemoryDisk, path: str) -> None:
+    disk.rename(path, path + ".deleted")
+
+
+@pytest.mark.parametrize("came_back", [0, 1])
+def test_offsets_that_retention_took_are_not_given_twice(came_back: int) -> None:
+    """The power went when segments were being deleted, and the names of newer ones with it."""
+    disk, _ = crashed()
+    first, second, third, *newer = names_of(disk, ".log")
+    for path in (first, second)[came_back:]:
+        put_aside(disk, path)
+    for path in (third, *newer):
+        disk.remove(path)
+    disk.boot += "+"
+    log = only(start(disk))
+    there = int(third[-24:-4])
+    assert (log.log_start_offset, log.log_end_offset) == (there, there)
+    assert append(log, batch(1)).base_offset == there
+
+
+def test_a_log_that_begins_anew_stays_there_after_the_next_power_cut() -> None:
+    for seed in range(20):
+        disk = PowerDisk(SeededRandomness(seed))
+        log = start(disk).create(PARTITION, b"t" * 16, CONFIG, 0)
+        for _ in range(4):
+            append(log, batch(2))
+        put_aside(disk, f"{FOLDER}/00000000000000000000.log")
+        disk.sync_all()
+        for _ in range(2):
+            disk.power_cut()
+            log = only(start(disk))
+            assert (log.log_start_offset, log.log_end_offset) == (8, 8)
+
+
+def test_a_compacted_log_goes_on_where_it_ended_and_keeps_what_it_has() -> None:
+    disk, held = crashed()
+    _first, second, third, *newer = names_of(disk, ".log")
+    put_aside(disk, second)
+    for path in (third, *newer):
+        disk.remove(path)
+    disk.boot += "+"
+    log = only(start(disk, CONFIG._replace(cleanup_policy=frozenset({"compact"}))))
+    assert append(log, batch(1)).base_offset == int(third[-24:-4])
+    assert values(log)[:-1] == held[: int(second[-24:-4])]
+
+
+def test_an_index_whose_segment_is_lost_is_not_of_the_next_one_there() -> None:
+    disk, _ = crashed(3)
+    name = f"{FOLDER}/00000000000000000000"
+    disk.create(f"{name}.index", bytes(7) + b"\x64" + bytes(7) + b"\x64")
+    disk.remove(f"{name}.log")
+    disk.boot += "+"
+    log = only(start(disk))
+    assert not disk.exists(f"{name}.index")
+    append(log, batch(2))
+    held = values(log)
+    disk.process_death()
+    assert values(only(start(disk))) == held
+
+
+def test_times_are_found_whenever_the_process_died_while_it_rolled() -> None:
+    for operations in range(1, 12):
+        disk = PowerDisk(SeededRandomness(operations))
+        log = start(disk).create(PARTITION, b"t" * 16, CONFIG, 0)
+        for at in range(4):
+            append(log, batch(2, timestamp=1000 + 10 * at))
+        log.finish()
+        disk.process_death()
+        log = only(start(disk))
+        for timestamp in (5000, 1000, 1000, 1000):
+            append(log, batch(2, timestamp=timestamp))
+        disk.dies_at = disk.operations + operations
+        with contextlib.suppress(Died):
+            log.roll(0)
+        disk.process_death()
+        log = only(start(disk))
+        found = offset_for_timestamp(log, 5000)
+        assert found is not None, operations
+        assert found.offset == 8
+
+
+def test_a_flush_of_an_empty_segment_makes_its_name_durable() -> None:
+    """What retention took unflushed has left nothing else that says where the log goes on."""
+    for seed in range(20):
+        disk = PowerDisk(SeededRandomness(seed))
+        logs = start(disk)
+        log = logs.create(PARTITION, b"t" * 16, CONFIG._replace(retention_ms=1), 0)
+        append(log, batch(2))
+        log.flush()
+        append(log, batch(2))
+        log.high_watermark = 4
+        assert log.apply_retention(10**6)
+        log.flush()
+        assert log.flushed_end_offset == 4
+        disk.power_cut()
+        assert only(start(disk)).log_end_offset == 4
