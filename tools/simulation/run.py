@@ -199,8 +199,7 @@ def _clear(loop: VirtualLoop, tasks: "list[asyncio.Task[Any]]") -> None:
                 task.get_coro().close()  # type: ignore[union-attr]
         elif not task.cancelled():
             task.exception()
-    loop._ready.clear()
-    loop._scheduled.clear()
+    loop.forget()
     loop.close()
 
 

@@ -7,9 +7,9 @@ never step again, and its disk refuses it. A death may come in the midst of a di
 operation: `DiedError` then goes up through code that can do no harm any more.
 """
 
-import asyncio
 from contextvars import Context, ContextVar, copy_context
-from typing import Any
+
+from ottla.testing.loop import VirtualLoop
 
 
 class DiedError(BaseException):
@@ -19,11 +19,11 @@ class DiedError(BaseException):
 class Life:
     """One process, from its start to its death."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: VirtualLoop) -> None:
         self.ended = False
         self.context = copy_context()
         self.context.run(LIFE.set, self)
-        self._loop: Any = loop
+        self._loop = loop
 
     def end(self) -> None:
         """Nothing of this life happens any more."""
@@ -33,7 +33,7 @@ class Life:
         self._loop.call_soon(self._bury, context=Context())
 
     def _bury(self) -> None:
-        for handle in [*self._loop._ready, *self._loop._scheduled]:
+        for handle in self._loop.handles():
             context = handle._context
             if context is not None and context.get(LIFE) is self:
                 handle.cancel()

@@ -11,6 +11,7 @@ with a seed they are shuffled, and other seeds find other interleavings.
 """
 
 import asyncio
+import heapq
 import random
 from collections.abc import Callable, Coroutine
 from contextvars import Context
@@ -18,6 +19,9 @@ from typing import Any, TypeVar, TypeVarTuple
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
+
+CANCELLED_TIMERS_KEPT = 100
+"""With more, of which most are cancelled, the others are put into a new heap, as asyncio does."""
 
 MAX_TURNS_AT_ONE_INSTANT = 1_000_000
 """More without time going on is a program that spins."""
@@ -36,7 +40,11 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     # What asyncio's own loops share, as far as this one touches it.
     _ready: Any
-    _scheduled: list[asyncio.TimerHandle]
+    _scheduled: list[tuple[float, asyncio.TimerHandle]]
+    """With their times beside them: a timer is slow to compare."""
+    _check_closed: Callable[[], None]
+    _stopping: bool
+    _timer_cancelled_count: int
 
     def __init__(self, seed: int | None = None) -> None:
         super().__init__()
@@ -44,10 +52,17 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._turns = 0
         self._order = None if seed is None else random.Random(seed)
         self._clock_resolution = 1e-6  # above the rounding of a float that counts years
-        self._selector = _Leap(self)
 
     def time(self) -> float:
         return self._now
+
+    def call_soon(
+        self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
+    ) -> asyncio.Handle:
+        self._check_closed()
+        handle = asyncio.Handle(callback, args, self, context)
+        self._ready.append(handle)
+        return handle
 
     def call_soon_threadsafe(
         self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
@@ -59,25 +74,72 @@ class VirtualLoop(asyncio.BaseEventLoop):
     ) -> asyncio.Future[T]:
         raise RuntimeError("there are no threads on virtual time")
 
-    def leap(self, timeout: float | None) -> None:
-        """Called once a turn, before due timers join the ready callbacks."""
-        if timeout == 0:
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[[*Ts], object],
+        *args: *Ts,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
+        timer = asyncio.TimerHandle(when, callback, args, self, context)
+        heapq.heappush(self._scheduled, (when, timer))
+        timer._scheduled = True  # type: ignore[attr-defined]
+        return timer
+
+    def handles(self) -> list[Any]:
+        """All that is ready, and all that will be."""
+        return [*self._ready, *(timer for _, timer in self._scheduled)]
+
+    def forget(self) -> None:
+        """Nothing of what is ready or scheduled happens."""
+        self._ready.clear()
+        self._scheduled.clear()
+
+    def _run_once(self) -> None:
+        """One turn: leap if nothing is ready, then run what is ready now.
+
+        What asyncio's own does, without a selector and without its debug mode:
+        a simulation spends much of its time here.
+        """
+        ready = self._ready
+        if self._order is not None and len(ready) > 1:
+            self._shuffle_tasks(self._order)
+        self._forget_cancelled()
+        scheduled = self._scheduled
+        if ready or self._stopping or (scheduled and scheduled[0][0] <= self._now):
             self._turns += 1
             if self._turns > MAX_TURNS_AT_ONE_INSTANT:
                 self._turns = 0
                 raise SpinError(f"{MAX_TURNS_AT_ONE_INSTANT} turns at {self._now} s")
-            return
-        if timeout is None:
+        elif scheduled:
+            self._turns = 0
+            self._now = scheduled[0][0]
+        else:
             waiting = sorted(repr(task) for task in asyncio.all_tasks(self))
             raise DeadlockError("nothing can happen any more; waiting:\n" + "\n".join(waiting))
-        self._turns = 0
-        # Not `now + timeout`, which may miss the deadline by a rounding.
-        self._now = max(self._now, self._scheduled[0].when())
+        due = self._now + self._clock_resolution
+        while scheduled and scheduled[0][0] < due:
+            timer: Any = heapq.heappop(scheduled)[1]
+            timer._scheduled = False
+            ready.append(timer)
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if not handle._cancelled:
+                handle._run()
 
-    def _run_once(self) -> None:
-        if self._order is not None and len(self._ready) > 1:
-            self._shuffle_tasks(self._order)
-        super()._run_once()  # type: ignore[misc]
+    def _forget_cancelled(self) -> None:
+        scheduled: list[tuple[float, Any]] = self._scheduled
+        count = len(scheduled)
+        if count > CANCELLED_TIMERS_KEPT and 2 * self._timer_cancelled_count > count:
+            for _, timer in scheduled:
+                timer._scheduled = not timer._cancelled
+            self._scheduled = [entry for entry in scheduled if entry[1]._scheduled]
+            heapq.heapify(self._scheduled)
+            self._timer_cancelled_count = 0
+            return
+        while scheduled and scheduled[0][1]._cancelled:
+            self._timer_cancelled_count -= 1
+            heapq.heappop(scheduled)[1]._scheduled = False
 
     def _shuffle_tasks(self, order: random.Random) -> None:
         """Permute the ready steps of tasks among their places; callbacks keep theirs."""
@@ -87,22 +149,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         for place, handle in zip(places, handles, strict=True):
             self._ready[place] = handle
 
-    def _process_events(self, event_list: list[object]) -> None:
-        pass
-
     def _write_to_self(self) -> None:
         pass
-
-
-class _Leap:
-    """Stands where the selector of a real loop stands."""
-
-    def __init__(self, loop: VirtualLoop) -> None:
-        self._loop = loop
-
-    def select(self, timeout: float | None) -> list[object]:
-        self._loop.leap(timeout)
-        return []
 
 
 def _steps_a_task(handle: Any) -> bool:
