@@ -69,7 +69,7 @@ def no_cut(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def trusted_indexes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Segments are not checked after a power cut, whatever their indexes are."""
-    monkeypatch.setattr(recovery, "_indexes_are_sound", lambda segment, stop: True)
+    monkeypatch.setattr(recovery, "_indexes_are_sound", lambda *arguments: True)
     real = recovery.recover
 
     def recover(*arguments: Any, stop: recovery.Stop, **more: Any) -> recovery.Loaded:

@@ -180,7 +180,7 @@ def recover(
             continue
         active = index + 1 == len(segments)
         segment.open(now_ms, segment.base_offset)
-        sound = _indexes_are_sound(segment, stop)
+        sound = _indexes_are_sound(segment, stop, active)
         segment.largest_timestamp = segment.time_index.last_timestamp
         segment.largest_timestamp_offset = segment.time_index.last_offset
         bound = None if active else segments[index + 1].base_offset
@@ -391,10 +391,15 @@ def _inactive_but(segment: Segment, segments: Segments) -> None:
         segment.become_closed()
 
 
-def _indexes_are_sound(segment: Segment, stop: Stop) -> bool:
-    """Load the indexes; after a power cut look at every time, too: any page may be lost."""
+def _indexes_are_sound(segment: Segment, stop: Stop, active: bool) -> bool:
+    """Load the indexes; after a power cut look at every time, too: any page may be lost.
+
+    So may all of them: a closed segment has at least one time.
+    """
     offset_index, time_index = segment.offset_index, segment.time_index
     if not (offset_index.load() and offset_index.fits(segment.size) and time_index.load()):
+        return False
+    if stop is Stop.MACHINE and not active and segment.size and not time_index.entries:
         return False
     return stop is not Stop.MACHINE or time_index.is_sound()
 

@@ -430,3 +430,15 @@ def test_a_flush_of_an_empty_segment_makes_its_name_durable() -> None:
         assert log.flushed_end_offset == 4
         disk.power_cut()
         assert only(start(disk)).log_end_offset == 4
+
+
+def test_a_closed_segment_whose_times_are_all_lost_gets_them_again() -> None:
+    disk, _ = crashed()
+    path = names_of(disk, ".timeindex")[0]
+    disk.files[path].data.clear()
+    disk.write(f"{ROOT}/recovery-point-offset-checkpoint", b"0\n1\nt 0 48\n", sync=True)
+    disk.remove(f"{ROOT}/ottla-ids-of-recovery-point-offset-checkpoint")
+    disk.boot += "+"
+    found = offset_for_timestamp(only(start(disk)), 1000)
+    assert found is not None
+    assert found.offset == 0
