@@ -37,7 +37,7 @@ class ThreadLane:
         future: asyncio.Future[T] = self._loop.create_future()
         self._under_way += 1
         if self._under_way > len(self._threads) < self._limit:
-            name = f"{self._name}-{len(self._threads)}"
+            name = f"{self._name}_{len(self._threads)}"
             thread = Thread(target=self._work, name=name, daemon=True)
             self._threads.append(thread)
             thread.start()

@@ -38,7 +38,7 @@ def test_many_jobs_all_come_back_from_few_threads() -> None:
 
         futures = [lane.submit(lambda at=number: job(at)) for number in range(5_000)]
         assert await asyncio.gather(*futures) == list(range(5_000))
-        assert seen <= {f"test-{number}" for number in range(4)}
+        assert seen <= {f"test_{number}" for number in range(4)}
         await lane.close()
 
     run(main())
@@ -64,7 +64,7 @@ def test_closing_waits_for_jobs_and_threads() -> None:
             lane.submit(lambda at=number: done.append(at))
         await lane.close()
         assert done == [0, 1, 2]
-        assert not [thread for thread in threading.enumerate() if thread.name == "test-0"]
+        assert not [thread for thread in threading.enumerate() if thread.name == "test_0"]
 
     run(main())
 
