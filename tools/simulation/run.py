@@ -96,7 +96,7 @@ def run(seed: int, *, trace: list[str] | None = None) -> Ran:
 
     loop = VirtualLoop(seed)
     tasks: list[asyncio.Task[Any]] = []
-    loop.set_task_factory(_remembering(tasks))
+    loop.set_task_factory(remembering(tasks))
     faults: list[Fault] = []
     try:
         with _without_garbage_collection():
@@ -105,7 +105,7 @@ def run(seed: int, *, trace: list[str] | None = None) -> Ran:
         history.stuck.append(f"{type(error).__name__}: {error}")
     finally:
         virtual_s = loop.time()
-        _clear(loop, tasks)
+        clear(loop, tasks)
     found = violations(history)
     return Ran(seed, digest.hexdigest(), faults, history.operations, found, history, virtual_s)
 
@@ -180,7 +180,7 @@ async def _committed(world: World, host: str) -> None:
         world.history.stuck.append("the committed offsets are not told")
 
 
-def _remembering(tasks: "list[asyncio.Task[Any]]") -> Any:
+def remembering(tasks: "list[asyncio.Task[Any]]") -> Any:
     def factory(loop: Any, coroutine: Any, **options: Any) -> "asyncio.Task[Any]":
         task: asyncio.Task[Any] = asyncio.Task(coroutine, loop=loop, **options)
         tasks.append(task)
@@ -189,7 +189,7 @@ def _remembering(tasks: "list[asyncio.Task[Any]]") -> Any:
     return factory
 
 
-def _clear(loop: VirtualLoop, tasks: "list[asyncio.Task[Any]]") -> None:
+def clear(loop: VirtualLoop, tasks: "list[asyncio.Task[Any]]") -> None:
     """End what the dead and the unfinished left: now, and not when memory is tidied up."""
     loop.set_exception_handler(lambda loop, context: None)
     for task in tasks:
