@@ -88,6 +88,15 @@ def forbidden(history: History) -> Iterator[str]:
             yield f"{_text(ack.values[0])} accepted at {ack.partition}: {ack.forbidden}"
 
 
+def overtaken(history: History) -> Iterator[str]:
+    """D4: a first batch is out of sequence only where a later one of its producer is there."""
+    for partition, producer_id, value in history.overtaken:
+        if any(each.partition == partition for each in (*history.losses, *history.deleted)):
+            continue
+        if all(each.producer_id != producer_id for each in history.final.records[partition]):
+            yield f"{_text(value)} at {partition}, a first batch, is refused, and no other is there"
+
+
 def phantoms(history: History) -> Iterator[str]:
     """D3, D5: what is read was sent, did not fail, and stays."""
     sent: dict[bytes, Outcome] = {}
@@ -252,6 +261,7 @@ CHECKERS: dict[str, Checker] = {
         duplicates,
         order,
         forbidden,
+        overtaken,
         phantoms,
         high_watermark,
         above_high_watermark,

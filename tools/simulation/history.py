@@ -57,6 +57,14 @@ class Refused(NamedTuple):
     end: float
 
 
+class Overtaken(NamedTuple):
+    """A producer's first batch, refused again and again because its sequence is not the next."""
+
+    partition: int
+    producer_id: int
+    value: bytes
+
+
 class Listed(NamedTuple):
     partition: int
     high_watermark: int
@@ -118,6 +126,7 @@ class History:
     produced: list[Produced] = field(default_factory=list)
     fetched: list[Fetched] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
+    overtaken: list[Overtaken] = field(default_factory=list)
     listed: list[Listed] = field(default_factory=list)
     deleted: list[Deleted] = field(default_factory=list)
     committed: list[Committed] = field(default_factory=list)

@@ -3,7 +3,7 @@
 import asyncio
 import random
 
-from tools.simulation.history import Outcome, Produced
+from tools.simulation.history import Outcome, Overtaken, Produced
 from tools.simulation.wire import Wire
 from tools.simulation.world import BROKER, PORT, TOPIC, World
 
@@ -246,11 +246,13 @@ class PipelineProducer:
             # Kafka does: where another led meanwhile, or the very first batch did not fit on
             # the disk, a later one may have come first.
             history = self._world.history
-            forgotten = history.losses or history.elections or batch.sequence == 0
-            if not forgotten and batch is batches[0]:
-                history.unexpected.append(
-                    f"{self._name}: {batch.values[0]!r}, next in sequence, is refused"
-                )
+            value = batch.values[0]
+            if batch is not batches[0] or history.losses or history.elections:
+                pass
+            elif batch.sequence == 0:
+                history.overtaken.append(Overtaken(batch.partition, self._producer_id, value))
+            else:
+                history.unexpected.append(f"{self._name}: {value!r}, next in sequence, is refused")
             self._give_up()
             self._producer_id = -1
 

@@ -10,6 +10,7 @@ from tools.simulation.checkers import (
     high_watermark,
     lost_writes,
     order,
+    overtaken,
     phantoms,
     two_values,
     unreadable,
@@ -23,6 +24,7 @@ from tools.simulation.history import (
     History,
     Loss,
     Outcome,
+    Overtaken,
     Produced,
     Refused,
     Stored,
@@ -101,6 +103,16 @@ def test_what_must_be_refused_may_not_be_accepted() -> None:
     history = world(b"p-0")
     history.produced.append(ack(b"bad", 1, why="a wrong checksum"))
     assert list(forbidden(history))
+
+
+def test_a_first_batch_is_overtaken_only_by_one_of_its_own_producer() -> None:
+    history = world(b"p-1")
+    history.overtaken.append(Overtaken(0, 1, b"p-0"))
+    assert not list(overtaken(history))
+    history.overtaken.append(Overtaken(0, 2, b"q-0"))
+    assert list(overtaken(history))
+    history.deleted.append(Deleted(0, 4, 1.0, 1.0))
+    assert not list(overtaken(history))
 
 
 def test_phantoms_were_never_sent_or_refused_or_do_not_stay() -> None:
