@@ -68,7 +68,7 @@ HOT = 10
 CASES: dict[str, Case] = {
     "small": Case(
         "a",
-        "100 B records, linger 5 ms, acks=1, 6 partitions",
+        "100 B records, 2 producers, linger 5 ms, acks=1, 6 partitions",
         throughput.small_records,
         _rates(1.2, 0.6),
     ),

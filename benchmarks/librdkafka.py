@@ -119,8 +119,8 @@ class BulkProducer:
     ) -> None:
         """Hand over `count` records, a batch to each partition in turn.
 
-        With `keyed`, the records of a batch have keys, the same in each batch. Waits whenever the queue is full. To choose a partition for each record would be most of
-        what the client does.
+        With `keyed`, the records of a batch have keys, the same in each batch. Waits whenever the
+        queue is full. To choose a partition for each record would be most of what the client does.
         """
         shared = ctypes.create_string_buffer(value, len(value))
         messages = (Message * batch)()

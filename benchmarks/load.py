@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from benchmarks import closed_loop
@@ -20,19 +21,33 @@ Options = dict[str, Any]
 
 
 def produce(options: Options) -> int:
-    """Send `records` of `size` bytes to `topic`, and wait for every acknowledgement."""
-    producer = BulkProducer(options["settings"], options["topic"])
-    # The first record finds the topic and its leaders; that is not part of the load.
-    producer.send(1, b"first", batch=1)
-    producer.flush(DEADLINE_S)
-    clock.start()
+    """Send `records` of `size` bytes to `topic`, and wait for every acknowledgement.
+
+    By as many `producers` as are asked for, each in a thread: librdkafka's calls let go of the
+    interpreter, so they run beside each other.
+    """
+    count = int(options.get("producers", 1))
+    share = options["records"] // count
     value = os.urandom(options["size"] // 2).hex().encode()
-    keyed = bool(options.get("keyed"))
-    producer.send(options["records"], value, options["partitions"], keyed=keyed)
-    producer.flush(DEADLINE_S)
-    clock.stop()
-    producer.close()
-    return int(options["records"])
+    producers = [BulkProducer(options["settings"], options["topic"]) for _ in range(count)]
+    for producer in producers:
+        # The first record finds the topic and its leaders; that is not part of the load.
+        producer.send(1, b"first", batch=1)
+        producer.flush(DEADLINE_S)
+
+    def send(producer: BulkProducer) -> None:
+        keyed = bool(options.get("keyed"))
+        producer.send(share, value, options["partitions"], keyed=keyed)
+        producer.flush(DEADLINE_S)
+
+    with ThreadPoolExecutor(count) as threads:
+        clock.start()
+        for done in [threads.submit(send, producer) for producer in producers]:
+            done.result()
+        clock.stop()
+    for producer in producers:
+        producer.close()
+    return share * count
 
 
 def consume(options: Options) -> int:

@@ -3,6 +3,9 @@
 from benchmarks.measure import Contestant, Figures, a_topic, broker_cpu, load, without
 
 PARTITIONS = 6
+PRODUCERS = 2
+"""One is busy with its own work before a broker of either kind is."""
+
 SMALL_RECORDS = 3_000_000
 KILOBYTE_RECORDS = 500_000
 SINGLE_RECORDS = 40_000
@@ -29,7 +32,7 @@ def _rated(figures: Figures) -> Figures:
 
 
 def small_records(subject: Contestant, number: int) -> Figures:
-    """(a) 100 B records, linger 5 ms, acks=1, 6 partitions."""
+    """(a) 100 B records of two producers, linger 5 ms, acks=1, 6 partitions."""
     topic = a_topic(subject, f"a-{number}", PARTITIONS)
     settings = _settings(subject, linger_ms="5", acks="1")
     figures = broker_cpu(
@@ -40,6 +43,7 @@ def small_records(subject: Contestant, number: int) -> Figures:
             records=SMALL_RECORDS,
             size=100,
             partitions=PARTITIONS,
+            producers=PRODUCERS,
             settings=settings,
         ),
     )
