@@ -127,6 +127,13 @@ class Compaction:
             buffer_bytes=config.log_cleaner_io_buffer_size // threads // 2,
         )
         planned = plan(chosen, dirt, now_ms, resources)
+        begun = self._compactor.begun(chosen)
+        if begun is not None:
+            try:
+                await self._workers.submit(Lane.UPKEEP, begun.run)
+            except StorageError as error:
+                chosen.directory.go_offline(str(error))
+                raise
         made: asyncio.Queue[Cleaned | Finished | None] = asyncio.Queue()
         stale = False
 

@@ -168,6 +168,8 @@ class Logs:
         self._retention_queue: list[Log] = []
         self.compacting: dict[Log, None] = {}
         """Retention leaves these alone."""
+        self.clean_offsets: dict[Log, Offset] = {}
+        """How far each log that ever was compacted is clean, as of the start."""
         self.futures: dict[TopicPartition, Log] = {}
         """Copies of logs that move to another directory."""
         self._preferred: dict[TopicPartition, LogDirectory] = {}
@@ -336,7 +338,7 @@ class Logs:
         starts = self._read_checkpoint(directory, checkpoints.LOG_START, stop)
         points = self._read_checkpoint(directory, checkpoints.RECOVERY_POINT, stop)
         high_watermarks = self._read_checkpoint(directory, checkpoints.HIGH_WATERMARK, stop)
-        compacted = self._read_offsets(directory, checkpoints.CLEANER)
+        compacted = self._read_checkpoint(directory, checkpoints.CLEANER, stop)
         boot_id = disk.boot_id()
         # From here on, an end without a new marker is an unclean one.
         if stop is not recovery.Stop.MACHINE:
@@ -393,7 +395,7 @@ class Logs:
                     recovery_point=max(point or 0, start),
                     config=verdict,
                     now_ms=now_ms,
-                    compacted_below=compacted.get(partition, 0),
+                    compacted_below=compacted.of(partition, topic_id) or 0,
                 )
                 if stop is recovery.Stop.CLEAN:
                     log.flushed_end_offset = loaded.log_end_offset
@@ -415,6 +417,9 @@ class Logs:
                     log.flush()
                 self._note_producers(log)
             self._logs[partition] = log
+            clean = compacted.of(partition, topic_id)
+            if clean is not None:
+                self.clean_offsets[log] = clean
             self._counts[directory] += 1
             self._high_watermarks[partition] = log.high_watermark
         # Nobody remembers deleted topics after this: what was set aside must not come back.
@@ -470,8 +475,10 @@ class Logs:
         self, directory: LogDirectory, name: str, stop: recovery.Stop
     ) -> _Checkpoint:
         offsets = self._read_offsets(directory, name)
-        if stop is recovery.Stop.CLEAN:
-            return _Checkpoint(offsets, None)  # perhaps Kafka's, which keeps them right itself
+        if stop is recovery.Stop.CLEAN and name != checkpoints.CLEANER:
+            # Perhaps Kafka's, which keeps them right itself. The cleaner's is not written
+            # at a stop, and to doubt it costs no more than compacting anew.
+            return _Checkpoint(offsets, None)
         path = f"{directory.path}/{checkpoints.IDS_OF}{name}"
         try:
             return _Checkpoint(offsets, checkpoints.parse_topic_ids(self.disk.read(path)))

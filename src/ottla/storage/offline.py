@@ -96,7 +96,7 @@ def _verify(
         disk,
         path,
         found,
-        compacted_below=verify.checkpointed(disk, target.root, checkpoints.CLEANER, partition),
+        compacted_below=verify.compacted_below(disk, target.root, partition, path),
         log_start_offset=verify.checkpointed(disk, target.root, checkpoints.LOG_START, partition),
         clean=verify.stopped_cleanly(disk, target.root),
         progress=progress,

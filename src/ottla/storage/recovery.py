@@ -167,6 +167,8 @@ def recover(
             disk.remove(f"{path}/{name}")
         disk.sync_directory(path)
     segments = _segments(disk, handles, path, files.bases)
+    # A cut that came before may not be durable.
+    cut_before = disk.exists(f"{path}/{names.CUT}")
     cut: Offset | None = None
     undone = 0
     end = segments.first.base_offset
@@ -225,8 +227,10 @@ def recover(
                 why,
                 f"; {len(lost)} later segments removed" if lost else "",
             )
-            for later in segments.remove_from(index + 1) if lost else []:
-                _remove(disk, later)
+            if lost:
+                disk.create(f"{path}/{names.CUT}", b"")
+                for later in reversed(segments.remove_from(index + 1)):
+                    _remove(disk, later)
             break
         _inactive_but(segment, segments)
     for segment in segments.remove_first(undone) if undone else []:
@@ -251,12 +255,22 @@ def recover(
     trusted = end
     if stop is Stop.MACHINE or cut is not None:
         trusted = min(doubted_base, end)
-    unwanted = [at for at in files.snapshots if at > trusted]
+    # One from below the log's beginning was removed, and is back: between lies what nobody knows.
+    first = segments.first.base_offset
+    unwanted = [at for at in files.snapshots if not first <= at <= trusted]
     for offset in unwanted:
         disk.remove(f"{path}/{names.offset_file(offset, names.SNAPSHOT)}")
         files.snapshots.remove(offset)
     if unwanted or undone or cut is not None:
         disk.sync_directory(path)
+    if cut_before:
+        # It must not be undone beyond what is appended next.
+        _sync(disk, [segments.active.log_path])
+        disk.sync_directory(path)
+    if cut_before or cut is not None:
+        with contextlib.suppress(FileNotFoundError):
+            disk.remove(f"{path}/{names.CUT}")
+            files.leftovers[:] = [name for name in files.leftovers if name != names.CUT]
     _remove_leftovers(disk, path, files)
     if stop is Stop.PROCESS:
         # It may have died between the first batch of an epoch and the epoch file.
@@ -479,6 +493,7 @@ def verify(
         segment.size = file_size
         return end, None
     if why is not None:
+        segment.disk.create(f"{segment.directory}/{names.CUT}", b"")
         file.truncate(segment.size)
         file.sync()
         segment.offset_index.truncate_to_position(segment.size)
@@ -619,7 +634,7 @@ def load_producers(
     # Records below the log's start that are still there say what producers sent, too.
     producers.clear(min(log_start_offset, segments.first.base_offset))
     for offset in reversed(snapshots[:]):
-        if offset > log_end_offset:
+        if not segments.first.base_offset <= offset <= log_end_offset:
             continue
         file = f"{path}/{names.offset_file(offset, names.SNAPSHOT)}"
         try:

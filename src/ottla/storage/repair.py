@@ -135,7 +135,10 @@ def _mend(file: File, base: Offset, bound: Offset | None) -> tuple[list[_Mended]
             if header.base_offset != expected:
                 next_base = _next_base(file, header.end_position, size, bound)
                 flipped = (header.base_offset ^ expected).bit_count() == 1
-                if flipped or next_base == following:
+                # Else compaction may have left a hole: the batch after this one follows it.
+                follows = next_base is not None and next_base >= header.next_offset
+                a_hole = header.base_offset > expected and follows
+                if next_base == following or (flipped and not a_hole):
                     what = f"base offset {header.base_offset} becomes {expected}"
                     mended.append(_Mended(at, what, _BASE_OFFSET.pack(expected)))
                 elif header.base_offset < expected:

@@ -1,7 +1,11 @@
 """Cutting a log's end off.
 
 The recovery point is lowered first and durably: what is written where something
-else was durable must be checked after a power cut.
+else was durable must be checked after a power cut. The newest segments go first,
+so that a death meanwhile leaves a beginning of the log, never an end or a hole.
+
+While `ottla-cut.tmp` is there, the cut may not be durable: recovery after a death
+of the process sees to that before anything is appended.
 """
 
 from typing import TYPE_CHECKING
@@ -33,6 +37,7 @@ def truncate_to(log: "Log", offset: Offset, now_ms: int) -> bool:
     try:
         index = segments.index_of(offset)
         _lower_recovery_point(log, segments[index].base_offset)
+        _begin_cut(log)
         _remove(log, segments.remove_from(index + 1) if index + 1 < len(segments) else [])
         active = segments.active
         log.activate(active)
@@ -63,8 +68,11 @@ def truncate_fully_and_start_at(log: "Log", offset: Offset, now_ms: int) -> None
     try:
         removed = list(segments)
         _lower_recovery_point(log, min(offset, segments.first.base_offset))
+        _begin_cut(log)
         _remove(log, removed)
         _forget_deleted(log, offset)
+        # They say what producers sent that the new log knows nothing of: gone with the same sync.
+        log.history.remove(lambda at: True)
         segment = log.new_segment(offset, now_ms)
         segment.ensure_file()
         segments.replace_all(segment)
@@ -74,7 +82,6 @@ def truncate_fully_and_start_at(log: "Log", offset: Offset, now_ms: int) -> None
         log.flushed_end_offset = log.high_watermark = offset
         log.leader_epochs.clear()
         log.write_epochs()
-        log.history.remove(lambda at: True)
         log.producers.clear(offset)
     except OSError as error:
         log.directory.go_offline(f"truncating {log.path}: {error}")
@@ -96,16 +103,21 @@ def _forget_deleted(log: "Log", offset: Offset) -> None:
             disk.remove(f"{log.path}/{name}")
 
 
+def _begin_cut(log: "Log") -> None:
+    log.directory.disk.create(f"{log.path}/{names.CUT}", b"")
+
+
 def _sync_cut(log: "Log", segment: Segment) -> None:
     """What was cut must not come back, beyond newer records, after a power cut."""
     segment.handle.get(create=True).sync()
     log.directory.disk.sync_directory(log.path)
+    log.directory.disk.remove(f"{log.path}/{names.CUT}")
 
 
 def _remove(log: "Log", segments: list[Segment]) -> None:
     log.unsynced.forget(segments)
     disk = log.directory.disk
-    for segment in segments:
+    for segment in reversed(segments):
         segment.handle.discard()
         for path in segment.paths():
             if disk.exists(path):

@@ -224,6 +224,33 @@ def checkpointed(disk: Disk, root: str, name: str, partition: TopicPartition) ->
         return 0
 
 
+def compacted_below(disk: Disk, root: str, partition: TopicPartition, path: str) -> Offset:
+    """Return the offset below which a log may have holes, 0 if it was never compacted.
+
+    The cleaner's checkpoint has it from its first compaction on, but says how far that
+    came only at its end, and a broker may die before. What is appended to has no holes.
+    """
+    try:
+        known = checkpoints.parse_offsets(disk.read(f"{root}/{checkpoints.CLEANER}"))
+        ids_path = f"{root}/{checkpoints.IDS_OF}{checkpoints.CLEANER}"
+        ids = checkpoints.parse_topic_ids(disk.read(ids_path)) if disk.exists(ids_path) else None
+    except (FileNotFoundError, CheckpointError):
+        return 0
+    if partition not in known:
+        return 0
+    if ids is not None:
+        topic_id = _topic_id(disk, f"{path}/{names.PARTITION_METADATA}")
+        if topic_id is not None and partition in ids and ids[partition] != topic_id:
+            return 0  # of another topic, which had that name
+    bases = [found[0] for name in disk.list(path) if (found := _log_file(name))]
+    return max(known[partition], *bases, 0)
+
+
+def _log_file(name: str) -> tuple[Offset, str] | None:
+    found = names.parse_offset_file(name)
+    return found if found is not None and found[1] == names.LOG else None
+
+
 # A partition.
 
 

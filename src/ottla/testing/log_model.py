@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ottla.model.errors import ApiError
-from ottla.record.batch import BatchHeader, read_header, size_at
+from ottla.record.batch import LOG_OVERHEAD, BatchHeader, read_header, size_at
 from ottla.record.records import read_records
 from ottla.storage.log import Log
 from ottla.storage.timestamps import offset_for_timestamp
@@ -167,6 +167,8 @@ def read_all(log: Log) -> list[Sent]:
             records = bytes(result.records)
             position = 0
             while position < len(records):
+                if len(records) - position < LOG_OVERHEAD:
+                    raise Wrong(f"{log}: {records[position:].hex()} is no batch, after {offset}")
                 size = size_at(records, position)
                 found.append(parse(records[position : position + size]))
                 position += size

@@ -3,6 +3,8 @@
 import contextlib
 import copy
 import logging
+from collections.abc import Iterator
+from itertools import count
 
 import pytest
 from hypothesis import assume, given, settings
@@ -23,6 +25,7 @@ from ottla.storage.log import Log
 from ottla.storage.log_config import LogConfig
 from ottla.storage.logs import Logs
 from ottla.storage.memory_disk import MemoryDisk
+from ottla.storage.producer_snapshot import SnapshotEntry, encode_snapshot
 from ottla.storage.producer_state import AppendOrigin
 from ottla.storage.timestamps import offset_for_timestamp
 from ottla.testing.power import Died, PowerDisk
@@ -442,3 +445,77 @@ def test_a_closed_segment_whose_times_are_all_lost_gets_them_again() -> None:
     found = offset_for_timestamp(only(start(disk)), 1000)
     assert found is not None
     assert found.offset == 0
+
+
+def deaths_in_a_cut(offset: int) -> Iterator[tuple[PowerDisk, list[tuple[int, bytes | None]]]]:
+    """Let the process die at each operation of a truncation; yield what the log held before."""
+    for at in count(1):
+        disk = PowerDisk(SeededRandomness(at))
+        log = start(disk).create(PARTITION, b"t" * 16, CONFIG, 0)
+        for number in range(24):
+            append(log, batch(2, value=b"v%d" % number))
+        held = values(log)
+        disk.sync_all()
+        log.flushed_with_all()
+        disk.dies_at = disk.operations + at
+        try:
+            log.truncate_to(offset, 0)
+            return
+        except Died:
+            disk.process_death()
+            yield disk, held
+
+
+@pytest.mark.parametrize("offset", [0, 5, 20])
+def test_a_cut_that_a_death_interrupted_leaves_a_beginning(offset: int) -> None:
+    for disk, held in deaths_in_a_cut(offset):
+        log = only(start(disk))
+        assert log.log_start_offset == 0
+        assert log.log_end_offset <= len(held)
+        assert values(log) == held[: log.log_end_offset]
+
+
+@pytest.mark.parametrize("offset", [5, 20])
+def test_a_cut_that_a_death_interrupted_is_not_undone_later(offset: int) -> None:
+    """The process died before the cut was synced; then others were appended, and the power went."""
+    for disk, held in deaths_in_a_cut(offset):
+        log = only(start(disk))
+        end = log.log_end_offset
+        append(log, batch(1, value=b"new"))
+        disk.power_cut()
+        log = only(start(disk))
+        assert values(log) in (held[:end], [*held[:end], (end, b"new")])
+
+
+def test_producers_of_before_are_unknown_in_a_log_that_began_anew() -> None:
+    """The snapshots of what was dropped may be back after a power cut."""
+    for seed in range(60):
+        disk = PowerDisk(SeededRandomness(seed))
+        log = start(disk).create(PARTITION, b"t" * 16, CONFIG, 0)
+        mine = {"producer_id": 7, "producer_epoch": 0, "base_sequence": 0}
+        append(log, batch(1, **mine))  # type: ignore[arg-type]
+        for _ in range(12):
+            append(log, batch(2))
+        disk.sync_all()
+        log.truncate_fully_and_start_at(30, 0)
+        append(log, batch(1, **mine))  # type: ignore[arg-type]
+        disk.power_cut()
+        log = only(start(disk))
+        if log.log_end_offset == 31:
+            assert append(log, batch(1, **mine)).base_offset == 30  # type: ignore[arg-type]
+
+
+def test_a_snapshot_from_below_the_log_is_not_believed() -> None:
+    """Its removal was undone by a power cut, and the one where the log begins was lost."""
+    disk, _ = crashed()
+    first, second, *_ = names_of(disk, ".log")
+    there = int(second[-24:-4])
+    entry = SnapshotEntry(7, 0, 3, 3, 0, 1000, -1, -1)
+    disk.create(f"{FOLDER}/{there - 1:020d}.snapshot", encode_snapshot([entry]))
+    for path in (first, *names_of(disk, ".snapshot")[2:]):
+        disk.remove(path)
+    disk.boot += "+"
+    log = only(start(disk))
+    assert log.log_start_offset == there
+    assert 7 not in log.producers.producers
+    assert f"{FOLDER}/{there - 1:020d}.snapshot" not in names_of(disk, ".snapshot")

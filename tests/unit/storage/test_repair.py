@@ -186,3 +186,25 @@ def test_no_checksum_is_made_anew(disk: MemoryDisk) -> None:
                 length = read_header(data, position).size
                 assert data[position : position + length] in batches
                 position += length
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("gone", [1, 2, 3])
+def test_a_hole_alone_is_no_reason_to_change_a_batch(
+    disk: MemoryDisk, gone: int, known: bool
+) -> None:
+    """Compaction left it, and the broker died before it wrote how far that came."""
+    path = files(disk, ".log")[0]
+    data = disk.files[path].data
+    start_at = read_header(data).size
+    end_at = start_at
+    for _ in range(gone):
+        end_at += read_header(data, end_at).size
+    del data[start_at:end_at]
+    if known:
+        text = checkpoints.offsets_text({PARTITION: 0})
+        disk.write(f"{ROOT}/{checkpoints.CLEANER}", text, sync=True)
+    before = contents(disk, ".log")
+    _, left = repaired(disk)
+    assert contents(disk, ".log") == before
+    assert bool(left) != known

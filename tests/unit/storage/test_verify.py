@@ -250,6 +250,13 @@ def test_what_compaction_left_out_is_no_finding(disk: MemoryDisk) -> None:
     text = checkpoints.offsets_text({PARTITION: 10})
     disk.write(f"{ROOT}/{checkpoints.CLEANER}", text, sync=True)
     assert about_batches() == []
+    # The broker died before it wrote how far its first compaction came.
+    text = checkpoints.offsets_text({PARTITION: 0})
+    disk.write(f"{ROOT}/{checkpoints.CLEANER}", text, sync=True)
+    assert about_batches() == []
+    ids = checkpoints.topic_ids_text({PARTITION: b"o" * 16})
+    disk.write(f"{ROOT}/{checkpoints.IDS_OF}{checkpoints.CLEANER}", ids, sync=True)
+    assert about_batches(), "it was another topic that had been compacted"
 
 
 def test_a_finding_is_one_line_with_file_and_position(disk: MemoryDisk) -> None:

@@ -1,7 +1,8 @@
 """Which log is compacted next, and how far each has been: the state of compaction.
 
 `cleaner-offset-checkpoint` of each directory says where the dirty part of its
-logs begins. It is a hint: without it a log is compacted anew.
+logs begins. It is a hint: without it a log is compacted anew. A log is in it before
+its first compaction changes anything: who finds holes must know whence they are.
 """
 
 import logging
@@ -11,7 +12,6 @@ from typing import NamedTuple
 from ottla.model.errors import ApiError, StorageError
 from ottla.model.ids import Offset
 from ottla.storage import checkpoints
-from ottla.storage.checkpoints import CheckpointError
 from ottla.storage.compaction.choice import Candidate
 from ottla.storage.compaction.survey import survey
 from ottla.storage.directory import LogDirectory
@@ -35,30 +35,12 @@ class Compactor:
         self._clean: dict[Log, _CleanUpTo] = {}
         self._uncleanable: dict[Log, str] = {}
         """What is damaged; it stays so until the broker starts anew."""
-        self._loaded = False
-
-    def _load(self) -> None:
-        """Read the checkpoints, once the logs are there."""
-        self._loaded = True
-        disk = self._logs.disk
-        for directory in self._logs.online():
-            path = f"{directory.path}/{checkpoints.CLEANER}"
-            try:
-                found = checkpoints.parse_offsets(disk.read(path))
-            except FileNotFoundError:
-                continue
-            except (CheckpointError, OSError) as error:
-                logger.warning("%s is not used: %s", path, error)
-                continue
-            for partition, offset in found.items():
-                log = self._logs.get(partition)
-                if log is not None and log.directory is directory:
-                    self._clean[log] = _CleanUpTo(offset, log.generation)
 
     def load(self) -> None:
         """To be called when the logs are loaded, before any of them changes."""
-        if not self._loaded:
-            self._load()
+        for log, offset in self._logs.clean_offsets.items():
+            self._clean[log] = _CleanUpTo(offset, log.generation)
+        self._logs.clean_offsets.clear()
 
     # Choosing.
 
@@ -88,6 +70,13 @@ class Compactor:
             return None
         return known.offset
 
+    def begun(self, log: Log) -> FilesJob | None:
+        """Return what must be on disk before `log` is changed, None if it is."""
+        if log in self._clean:
+            return None
+        self._clean[log] = _CleanUpTo(0, log.generation)
+        return self.checkpoint(log.directory)
+
     # What came of it.
 
     def done(self, log: Log, end_offset: Offset) -> FilesJob:
@@ -111,12 +100,16 @@ class Compactor:
 
     def checkpoint(self, directory: LogDirectory) -> FilesJob:
         # A truncated one stays: below it there may be holes, which recovery must know.
-        offsets = {
-            log.partition: min(clean.offset, log.log_end_offset)
+        there = {
+            log: min(clean.offset, log.log_end_offset)
             for log, clean in self._clean.items()
-            if log.directory is directory
+            if log.directory is directory and self._logs.get(log.partition) is log
         }
+        offsets = {log.partition: offset for log, offset in there.items()}
+        ids = {log.partition: log.topic_id for log in there}
         job = FilesJob(directory)
         path = f"{directory.path}/{checkpoints.CLEANER}"
         job.writes.append((path, checkpoints.offsets_text(offsets)))
+        ids_path = f"{directory.path}/{checkpoints.IDS_OF}{checkpoints.CLEANER}"
+        job.writes.append((ids_path, checkpoints.topic_ids_text(ids)))
         return job

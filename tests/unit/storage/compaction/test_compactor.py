@@ -1,5 +1,6 @@
 """The state of compaction: checkpoints, what is looked at, what is remembered."""
 
+import pytest
 from tests.unit.storage.parts import PARTITION, ROOT, CountingRandomness, append, batch
 
 from ottla.model.ids import TopicPartition
@@ -113,3 +114,47 @@ def test_a_deleted_log_is_forgotten_and_one_of_its_name_is_new() -> None:
     assert disk.read(CHECKPOINT) == b"0\n0\n"
     fill(logs.create(PARTITION, b"u" * 16, CONFIG, 0))
     assert ratios(compactor) == {PARTITION: 1.0}
+
+
+@pytest.mark.parametrize("clean_stop", [True, False])
+def test_a_topic_made_anew_does_not_inherit_how_clean_its_namesake_was(clean_stop: bool) -> None:
+    disk = MemoryDisk()
+    logs, log = with_log(disk)
+    compactor = Compactor(logs)
+    compactor.done(log, log.segments.active.base_offset).run()
+    logs.delete(PARTITION, 0)
+    fill(logs.create(PARTITION, b"u" * 16, CONFIG, 0))
+    if clean_stop:
+        logs.close()
+    else:
+        for job in logs.checkpoint_jobs():
+            job.run()
+        logs.release()
+        disk.process_death()
+    again = Compactor(load(disk))
+    again.load()
+    assert ratios(again) == {PARTITION: 1.0}
+
+
+def test_kafkas_checkpoint_without_ids_is_believed() -> None:
+    disk = MemoryDisk()
+    logs, log = with_log(disk)
+    compactor = Compactor(logs)
+    compactor.done(log, log.segments.active.base_offset).run()
+    disk.remove(f"{ROOT}/{checkpoints.IDS_OF}{checkpoints.CLEANER}")
+    logs.close()
+    again = Compactor(load(disk))
+    again.load()
+    assert ratios(again) == {}
+
+
+def test_what_is_compacted_is_written_down_before() -> None:
+    disk = MemoryDisk()
+    logs, log = with_log(disk)
+    compactor = Compactor(logs)
+    job = compactor.begun(log)
+    assert job is not None
+    job.run()
+    assert disk.read(CHECKPOINT) == b"0\n1\nt 0 0\n"
+    assert ratios(compactor) == {PARTITION: 1.0}
+    assert compactor.begun(log) is None
