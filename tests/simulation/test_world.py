@@ -61,3 +61,19 @@ def test_a_stop_that_takes_a_directory_offline_is_none_in_good_order() -> None:
         assert len(world.history.deaths) == 1
 
     live(program)
+
+
+def test_a_start_that_fails_leaves_the_files_of_a_clean_stop_trusted() -> None:
+    async def program(world: World) -> None:
+        assert await world.stop()
+        assert world.stopped_cleanly
+        world.disk.full = True
+        await world.start()
+        world.kill(power=False)
+        assert world.stopped_cleanly
+        world.disk.full = False
+        assert await world.start()
+        world.kill(power=False)
+        assert not world.stopped_cleanly
+
+    live(program)

@@ -18,6 +18,7 @@ from ottla.model.errors import ApiError, StorageError
 from ottla.model.ids import TopicPartition
 from ottla.record.batch import batches, verify_crc
 from ottla.record.records import read_records
+from ottla.storage.checkpoints import CLEAN_SHUTDOWN
 from ottla.storage.logs import LogsError
 from ottla.testing.clock import LoopClock
 from ottla.testing.lives import LIFE, DiedError, Life
@@ -66,8 +67,6 @@ class World:
         self.broker: Broker | None = None
         self.life: Life | None = None
         self.lives: list[Life] = []
-        self.stopped_cleanly = True
-        """How the last life ended: then files are trusted as they were left."""
         self.died = asyncio.Event()
         self._store: MemoryStore | None = None
         self._starts = 0
@@ -140,7 +139,6 @@ class World:
         self.trace(f"{self.loop.time():.6f} {'power cut' if power else 'death'}")
         for partition, log in self._logs():
             self._flushed[partition] = log.flushed_end_offset
-        self.stopped_cleanly = clean
         if not clean:
             self.history.deaths.append(self.loop.time())
         self.life.end()
@@ -176,6 +174,11 @@ class World:
             self.history.stuck.append("the broker did not stop")
         self.kill(power=False, life=life, clean=clean)
         return clean
+
+    @property
+    def stopped_cleanly(self) -> bool:
+        """Whether files are trusted as they were left: a start that fails does not change that."""
+        return self.disk.exists(f"/data/{CLEAN_SHUTDOWN}")
 
     def _logs(self) -> list[tuple[int, Any]]:
         """(partition, log); the offsets topic's are numbered -1, -2, ..."""
