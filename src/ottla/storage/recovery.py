@@ -101,42 +101,43 @@ def open_clean(
 ) -> Loaded:
     """Open a log whose ends are known from the checkpoint of a clean stop.
 
-    If the active segment is not as it was left, it is recovered instead.
+    If the active segment is not as it was left, or a time index cannot be, it is recovered instead.
 
     Raises:
         OSError: something cannot be read.
     """
     files = _list(disk, path)
-    active_as_left = (
+    as_left = (
         files.bases
         and files.bases[-1] == active_base_offset
         and disk.size(f"{path}/{names.offset_file(active_base_offset, names.LOG)}") == active_size
     )
     never_written = not files.bases and active_size == 0 and log_end_offset == 0
-    if not active_as_left and not never_written:
-        logger.warning("%s is not as its clean stop left it", path)
-        return recover(
-            disk,
-            handles,
-            path,
-            stop=Stop.MACHINE,
-            log_start_offset=log_start_offset,
-            recovery_point=active_base_offset,
-            config=config,
-            now_ms=now_ms,
-        )
-    _remove_leftovers(disk, path, files)
-    segments = _segments(disk, handles, path, files.bases)
-    for segment in segments:
-        if not never_written:
-            segment.open(now_ms, log_end_offset)
-        _inactive_but(segment, segments)
-    epochs = _load_epochs(disk, path, segments, log_end_offset)
-    producers = ProducerStates()
-    load_producers(
-        producers, disk, path, files.snapshots, segments, log_start_offset, log_end_offset
+    if as_left or never_written:
+        _remove_leftovers(disk, path, files)
+        segments = _segments(disk, handles, path, files.bases)
+        if never_written or all(s.open(now_ms, log_end_offset) for s in segments):
+            for segment in segments:
+                _inactive_but(segment, segments)
+            epochs = _load_epochs(disk, path, segments, log_end_offset)
+            producers = ProducerStates()
+            load_producers(
+                producers, disk, path, files.snapshots, segments, log_start_offset, log_end_offset
+            )
+            return Loaded(
+                segments, log_start_offset, log_end_offset, epochs, producers, files.snapshots
+            )
+    logger.warning("%s is not as its clean stop left it", path)
+    return recover(
+        disk,
+        handles,
+        path,
+        stop=Stop.MACHINE,
+        log_start_offset=log_start_offset,
+        recovery_point=active_base_offset,
+        config=config,
+        now_ms=now_ms,
     )
-    return Loaded(segments, log_start_offset, log_end_offset, epochs, producers, files.snapshots)
 
 
 def recover(

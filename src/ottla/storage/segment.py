@@ -102,8 +102,11 @@ class Segment:
         """Begin an empty one; its file appears with the first batch or `close`."""
         self.created_ms = now_ms
 
-    def open(self, now_ms: int, next_offset: Offset) -> None:
-        """Learn sizes and the largest timestamp from files that are known to be whole."""
+    def open(self, now_ms: int, next_offset: Offset) -> bool:
+        """Learn sizes and the largest timestamp from files that should be whole.
+
+        Return False when the time index cannot be that of a segment below `next_offset`.
+        """
         self.size = self.disk.size(self.log_path)
         self.name_synced = True
         self.created_ms = now_ms
@@ -113,10 +116,13 @@ class Segment:
         except FileNotFoundError:
             entries = 0
         self.offset_index.expect(entries)
-        self.time_index.load()
+        whole = self.time_index.load()
         self.largest_timestamp = self.time_index.last_timestamp
         self.largest_timestamp_offset = self.time_index.last_offset
         self.transaction_index.load()
+        if not whole:
+            return not self.disk.exists(self.time_index.path)
+        return not self.time_index.entries or self.largest_timestamp_offset < next_offset
 
     # Appending.
 

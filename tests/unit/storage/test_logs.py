@@ -192,6 +192,24 @@ def test_where_acknowledged_means_flushed_everything_is_flushed_after_a_death() 
     assert (log.flushed_end_offset, log.log_end_offset) == (10, 10)
 
 
+@pytest.mark.parametrize("rotten", [b"\x7f" * 12, b"\xff" * 12, b"\0" * 7, b"\1" * 24])
+def test_a_time_index_that_cannot_be_is_made_anew_after_a_clean_stop_too(rotten: bytes) -> None:
+    disk = MemoryDisk()
+    logs = start(disk)
+    log = logs.create(partition(0), TOPIC_ID, CONFIG, 0)
+    append(log, batch(2, timestamp=5))
+    logs.close()
+    (path,) = (path for path in disk.files if path.endswith(".timeindex"))
+    sound = bytes(disk.files[path].data)
+    disk.files[path].data[:] = rotten
+    logs = start(disk)
+    log = got(logs, 0)
+    assert len(values(log)) == 2
+    append(log, batch(1, timestamp=6))
+    logs.close()
+    assert bytes(disk.files[path].data).startswith(sound)
+
+
 def test_the_highest_producer_id_is_known_after_every_stop() -> None:
     disk = MemoryDisk()
     logs = start(disk)
