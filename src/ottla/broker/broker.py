@@ -180,7 +180,9 @@ class Broker:
 
     def _assemble(self, image: Image) -> None:
         system, config = self.system, self._with_dynamic(image)
-        self.flusher = Flusher(system.workers, system.transport_clock, self._partition_failed)
+        self.flusher = Flusher(
+            system.workers, system.transport_clock, self._partition_failed, system.file_syncs
+        )
         self.replicas = Replicas()
         self.replica_follower = ReplicaFollower(
             config.node_id,

@@ -63,7 +63,7 @@ class Dispatcher:
         if api.flexible_request:
             position = _skip_tags(frame, position)
         if api.shortcut is not None:
-            answer: Parts | None
+            answer: Outcome
             try:
                 answer = api.shortcut(
                     self._views, client, connection, api, correlation_id, client_id, frame, position

@@ -11,15 +11,18 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from ottla.broker.kernel_sync import KernelSyncs
 from ottla.broker.slices import run_in_slices
 from ottla.broker.thread_lane import ThreadLane
 from ottla.model.clock import Clock, Timer
 from ottla.model.ids import Uuid
 from ottla.model.randomness import Randomness
-from ottla.model.workers import Lane, SteppedJob, StepWorkers
+from ottla.model.workers import FileSyncs, Lane, SteppedJob, StepWorkers
 from ottla.net.network import Address, Network, ServerHandle
+from ottla.storage.disk import sync_data
 
 if TYPE_CHECKING:
     from ottla.broker.worker_process import WorkerProcess
@@ -61,15 +64,19 @@ class System:
     workers: ClosableWorkers
     randomness: Randomness
     network: Network
+    file_syncs: FileSyncs | None = None
+    """Syncs files that are descriptors; None: the workers' lane does, as it does anything else."""
 
     @classmethod
     def real(cls, loop: asyncio.AbstractEventLoop) -> "System":
+        workers = ThreadWorkers(loop)
         return cls(
             clock=WallClock(loop),
             transport_clock=MonotonicClock(loop),
-            workers=ThreadWorkers(loop),
+            workers=workers,
             randomness=SystemRandomness(),
             network=SocketNetwork(loop),
+            file_syncs=workers,
         )
 
 
@@ -139,6 +146,31 @@ class ThreadWorkers:
         self._lanes: dict[Lane, ThreadLane] = {}
         self._closed = False
         self._process: WorkerProcess | None = None
+        self._syncs: KernelSyncs | None = None
+        self._kernel_may_sync = True
+
+    def sync(self, fd: int, done: Callable[[OSError | None], object], /) -> None:
+        """By the kernel where it does that, else by a thread."""
+        if self._closed:
+            raise RuntimeError("the workers are closed")
+        if self._syncs is None:
+            if self._kernel_may_sync:
+                try:
+                    self._syncs = KernelSyncs(self._loop, self._sync_in_thread)
+                except (OSError, NotImplementedError):
+                    self._kernel_may_sync = False
+            if self._syncs is None:
+                self._sync_in_thread(fd, done)
+                return
+        self._syncs.sync(fd, done)
+
+    def _sync_in_thread(self, fd: int, done: Callable[[OSError | None], object]) -> None:
+        def ended(future: asyncio.Future[None]) -> None:
+            error = future.exception()
+            assert error is None or isinstance(error, OSError), error
+            done(error)
+
+        self._lane(Lane.FSYNC).submit(partial(sync_data, fd)).add_done_callback(ended)
 
     def run_steps(
         self, job: SteppedJob, told: Callable[[Any], bool], bytes_per_second: float, /
@@ -156,16 +188,21 @@ class ThreadWorkers:
     def submit(self, lane: Lane, job: Callable[[], T], /) -> asyncio.Future[T]:
         if self._closed:
             raise RuntimeError("the workers are closed")
+        return self._lane(lane).submit(job)
+
+    def _lane(self, lane: Lane) -> ThreadLane:
         threads = self._lanes.get(lane)
         if threads is None:
             name = f"ottla-{lane.value}"
             threads = self._lanes[lane] = ThreadLane(self._loop, THREADS[lane], name)
-        return threads.submit(job)
+        return threads
 
     async def close(self) -> None:
         self._closed = True
         if self._process is not None:
             await self._process.close()
+        if self._syncs is not None:
+            await self._syncs.close()
         lanes, self._lanes = list(self._lanes.values()), {}
         for threads in lanes:
             await threads.close()

@@ -9,6 +9,7 @@ from ottla.config.broker_config import BrokerConfig
 from ottla.config.loggers import Loggers
 from ottla.handlers.config_rows import ConfigRows
 from ottla.handlers.registry import Api
+from ottla.handlers.timeouts import Timeouts
 from ottla.metadata.controller import Writes
 from ottla.metadata.image import Image
 from ottla.model.clock import Clock
@@ -79,6 +80,11 @@ class BrokerViews:
     supported: Sequence[tuple[int, int, int]] = ()
     """(API key, lowest version, highest version) of what is implemented, ascending."""
     extras: dict[str, Any] = field(default_factory=dict)
+    produce_timeouts: Timeouts = field(init=False)
+    """Of produce requests whose records wait for their commit."""
+
+    def __post_init__(self) -> None:
+        self.produce_timeouts = Timeouts(self.transport_clock)
 
 
 class Address(NamedTuple):

@@ -14,7 +14,6 @@ from typing import Any, TypeAlias
 
 from ottla.handlers.context import Context, Reply
 from ottla.handlers.resolve import leader_of, topic_of
-from ottla.model.clock import Timer
 from ottla.model.errors import ApiError, ErrorCode, ProtocolError, StorageError
 from ottla.model.ids import Offset, PartitionId
 from ottla.model.isolation import Acks
@@ -46,7 +45,7 @@ AHEAD = 4
 """Batches of one request that workers have at once: others' need not wait for all of them."""
 
 # Plain integers: comparing an enumeration's members costs more than the look-ups around it.
-ALL, NONE = int(Acks.ALL), int(Acks.NONE)
+ALL, NONE, LEADER = int(Acks.ALL), int(Acks.NONE), int(Acks.LEADER)
 KNOWN_ACKS = frozenset(int(acks) for acks in Acks)
 
 
@@ -137,7 +136,7 @@ def _resolve(
             else:
                 found = find(context, topic, data.index)
                 if isinstance(found, ApiError):
-                    _refuse(row, found)
+                    refuse(row, found)
                     replica = None
                 else:
                     replica = found
@@ -159,7 +158,7 @@ def _resolve(
             else ErrorCode.INVALID_REQUIRED_ACKS
         )
         for row, _, _ in batches:
-            _refuse(row, error)
+            refuse(row, error)
         return [(row, data, None) for row, data, _ in batches], False
     return batches, expand
 
@@ -202,7 +201,7 @@ def _append_all(
         if replica is None:
             continue
         if isinstance(validated, ApiError):
-            _refuse(row, validated, naming)
+            refuse(row, validated, naming)
             continue
         try:
             produced = validated or validate_produced(
@@ -217,10 +216,10 @@ def _append_all(
             result = replica.append(produced.batch, produced, now_ms)
         except ApiError as error:
             naming = naming or Naming()
-            _refuse(row, error, naming)
+            refuse(row, error, naming)
             continue
         except StorageError as error:
-            _refuse(row, ApiError(ErrorCode.KAFKA_STORAGE_ERROR, str(error)))
+            refuse(row, ApiError(ErrorCode.KAFKA_STORAGE_ERROR, str(error)))
             continue
         row.base_offset = result.base_offset
         row.log_append_time_ms = result.log_append_time_ms
@@ -257,7 +256,7 @@ class Naming:
         self.left = MAX_RECORD_ERRORS
 
 
-def _refuse(row: PartitionProduceResponse, error: ApiError, naming: Naming | None = None) -> None:
+def refuse(row: PartitionProduceResponse, error: ApiError, naming: Naming | None = None) -> None:
     row.error_code = error.code
     row.error_message = error.message
     row.base_offset = -1
@@ -274,7 +273,7 @@ def _refuse(row: PartitionProduceResponse, error: ApiError, naming: Naming | Non
 class Committing:
     """A produce whose records are appended and not all committed yet."""
 
-    __slots__ = ("_open", "_respond", "_response", "_timer")
+    __slots__ = ("_is_answered", "_open", "_respond", "_response", "_timeout_ms", "_timeouts")
 
     def __init__(
         self,
@@ -287,10 +286,10 @@ class Committing:
         self._respond = respond
         self._response = response
         self._open = {id(row): row for _, _, row in waits}
-        clock = context.broker.transport_clock
-        self._timer: Timer | None = clock.call_at(
-            clock.now_ms() + max(0, request.timeout_ms), self._timed_out
-        )
+        self._timeouts = context.broker.produce_timeouts
+        self._timeout_ms = max(0, request.timeout_ms)
+        self._is_answered = False
+        self._timeouts.add(self._timeout_ms, self._timed_out)
         for replica, end, row in waits:
             replica.when_committed(end, partial(self._committed, row))
 
@@ -298,18 +297,18 @@ class Committing:
         if self._open.pop(id(row), None) is None:
             return
         if error is not None:
-            _refuse(row, error)
+            refuse(row, error)
         if not self._open:
             self._answer()
 
     def _timed_out(self) -> None:
         for row in self._open.values():
-            _refuse(row, ApiError(ErrorCode.REQUEST_TIMED_OUT))
+            refuse(row, ApiError(ErrorCode.REQUEST_TIMED_OUT))
         self._open.clear()
         self._answer()
 
     def _answer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        if not self._is_answered:
+            self._is_answered = True
+            self._timeouts.remove(self._timeout_ms, self._timed_out)
             self._respond(self._response)

@@ -6,6 +6,9 @@ key, and behind it is a `Route`, all that follows from them: the partition, and 
 answer but for its numbers. They are read and written by the generated codec once,
 when the route is made.
 
+Where the answer has to wait for a commit (`flush.messages=1`), it is made at once and
+kept until then; only if that fails it is made anew.
+
 Only what simply succeeds is served here. For anything else, whatever it is,
 `produce_one` returns None before it did anything, and `handlers/produce.py` serves
 the request from the beginning.
@@ -16,12 +19,12 @@ from struct import error as too_short
 from typing import NamedTuple
 
 from ottla.handlers.context import BrokerViews, Client, Context
-from ottla.handlers.produce import FIRST_WITH_IDS, KNOWN_ACKS, NONE, find
+from ottla.handlers.produce import FIRST_WITH_IDS, KNOWN_ACKS, LEADER, NONE, find, refuse
 from ottla.handlers.registry import Api
-from ottla.model.errors import ApiError, ProtocolError, StorageError
+from ottla.model.errors import ApiError, ErrorCode, ProtocolError, StorageError
 from ottla.model.ids import NO_LEADER_EPOCH
 from ottla.model.parts import Parts
-from ottla.net.connection import Connection
+from ottla.net.connection import Connection, Pending
 from ottla.record.batch import (
     ATTRIBUTES_POSITION,
     COMPRESSION_MASK,
@@ -36,6 +39,7 @@ from ottla.wire.generated.produce import (
     PartitionProduceResponse,
     ProduceRequest,
     ProduceResponse,
+    TopicProduceData,
     TopicProduceResponse,
 )
 
@@ -79,6 +83,8 @@ class Route(NamedTuple):
     answer: bytes
     """The whole frame, with marks where correlation id and result go."""
     result_at: int
+    request: ProduceRequest
+    """Without its records."""
 
 
 def produce_one(
@@ -90,7 +96,7 @@ def produce_one(
     client_id: str | None,
     frame: memoryview,
     position: int,
-) -> Parts | None:
+) -> Parts | Pending | None:
     """Serve the request whose body begins at `position`, or return None, with nothing done."""
     version = api.version
     try:
@@ -127,8 +133,6 @@ def produce_one(
             client.routes.clear()
         client.routes[shape] = route
     partition = route.partition
-    if not partition.commits_at_once:
-        return None
     records = frame[records_at:end]
     now_ms = views.clock.now_ms()
     rules = partition.rules
@@ -169,7 +173,71 @@ def produce_one(
         _OLD_RESULT.pack_into(
             answer, route.result_at, result.base_offset, result.log_append_time_ms
         )
-    return [answer]
+    end_offset = result.last_offset + 1
+    if end_offset <= partition.high_watermark or (
+        route.acks == LEADER and not partition.flushes_each
+    ):
+        return [answer]
+    waiting = Waiting(views, connection, api, correlation_id, route, answer)
+    partition.when_committed(end_offset, waiting.committed)
+    return waiting.pending
+
+
+class Waiting:
+    """A request whose records are appended and not committed yet, and its answer."""
+
+    __slots__ = (
+        "_answer",
+        "_api",
+        "_connection",
+        "_correlation_id",
+        "_is_answered",
+        "_route",
+        "_views",
+        "pending",
+    )
+
+    def __init__(
+        self,
+        views: BrokerViews,
+        connection: Connection,
+        api: Api,
+        correlation_id: int,
+        route: Route,
+        answer: bytearray,
+    ) -> None:
+        self.pending = Pending(connection, blocking=False)
+        self._views = views
+        self._connection = connection
+        self._api = api
+        self._correlation_id = correlation_id
+        self._route = route
+        self._answer = answer
+        self._is_answered = False
+        views.produce_timeouts.add(max(0, route.request.timeout_ms), self._timed_out)
+
+    def committed(self, error: ApiError | None) -> None:
+        """The records are committed, or will not be."""
+        if self._is_answered:
+            return
+        self._is_answered = True
+        timeout_ms = max(0, self._route.request.timeout_ms)
+        self._views.produce_timeouts.remove(timeout_ms, self._timed_out)
+        if error is None:
+            self.pending.answer([self._answer])
+        elif not self.pending.abandoned:
+            (topic,) = self._route.request.topic_data
+            row = PartitionProduceResponse(index=topic.partition_data[0].index)
+            refuse(row, error)
+            response = _response(topic, row)
+            connection = self._connection
+            context = Context(
+                self._views, connection.owner, connection, self._api, self._correlation_id, None
+            )
+            self.pending.answer(context.frame(response))
+
+    def _timed_out(self) -> None:
+        self.committed(ApiError(ErrorCode.REQUEST_TIMED_OUT))
 
 
 def _route(context: Context, shape: bytes) -> Route | None:
@@ -192,13 +260,7 @@ def _route(context: Context, shape: bytes) -> Route | None:
     row = PartitionProduceResponse(
         index=data.index, base_offset=_MARK, log_append_time_ms=_MARK, log_start_offset=_MARK
     )
-    response = ProduceResponse(
-        responses=[
-            TopicProduceResponse(
-                name=topic.name, topic_id=topic.topic_id, partition_responses=[row]
-            )
-        ]
-    )
+    response = _response(topic, row)
     answer = b"".join(context.frame(response))  # type: ignore[arg-type]
     return Route(
         version=version,
@@ -207,4 +269,12 @@ def _route(context: Context, shape: bytes) -> Route | None:
         acks=request.acks,
         answer=answer,
         result_at=answer.index(_OLD_RESULT.pack(_MARK, _MARK)),
+        request=request,
     )
+
+
+def _response(topic: TopicProduceData, row: PartitionProduceResponse) -> ProduceResponse:
+    answered = TopicProduceResponse(
+        name=topic.name, topic_id=topic.topic_id, partition_responses=[row]
+    )
+    return ProduceResponse(responses=[answered])

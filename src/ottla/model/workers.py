@@ -51,6 +51,11 @@ class Workers(Protocol):
         """Run `job` off the loop; the result is delivered on the loop."""
 
 
+class FileSyncs(Protocol):
+    def sync(self, fd: int, done: Callable[[OSError | None], object], /) -> None:
+        """Make the data of the file durable off the loop; `done` hears on the loop how it went."""
+
+
 class StepWorkers(Workers, Protocol):
     def run_steps(
         self, job: SteppedJob, told: Callable[[Any], bool], bytes_per_second: float, /

@@ -17,7 +17,7 @@ from functools import partial
 
 from ottla.model.clock import Clock, Timer
 from ottla.model.errors import ApiError, StorageError
-from ottla.model.workers import Lane, Later, Workers
+from ottla.model.workers import FileSyncs, Lane, Later, Workers
 from ottla.replica.partition import Partition
 from ottla.storage.flush import FlushJob
 
@@ -47,13 +47,18 @@ class _Gathering:
 
 class Flusher:
     def __init__(
-        self, workers: Workers, clock: Clock, failed: Callable[[Partition, BaseException], None]
+        self,
+        workers: Workers,
+        clock: Clock,
+        failed: Callable[[Partition, BaseException], None],
+        file_syncs: FileSyncs | None = None,
     ) -> None:
         """`failed` hears of a partition whose sync failed: its directory is offline.
 
-        `clock` is the transport clock.
+        `clock` is the transport clock. `file_syncs`, if any, does what is no more than one file.
         """
         self._workers = workers
+        self._file_syncs = file_syncs
         self._clock = clock
         self._failed = failed
         self._running: dict[Partition, _Round] = {}
@@ -92,14 +97,30 @@ class Flusher:
             partition.advance_high_watermark(0)
             return
         self._running[partition] = _Round(askers, self._clock.now_ms())
-        later = self._workers.submit(Lane.FSYNC, job.run)
-        later.add_done_callback(partial(self._done, partition, job))
+        fd = None if self._file_syncs is None else job.descriptor
+        if fd is None:
+            later = self._workers.submit(Lane.FSYNC, job.run)
+            later.add_done_callback(partial(self._done, partition, job))
+        else:
+            assert self._file_syncs is not None
+            self._file_syncs.sync(fd, partial(self._synced, partition, job))
 
     def _done(self, partition: Partition, job: FlushJob, later: Later[None]) -> None:
-        ended = self._running.pop(partition)
         try:
             later.result()
         except (OSError, StorageError) as error:
+            self._ended(partition, job, error)
+        else:
+            self._ended(partition, job, None)
+
+    def _synced(self, partition: Partition, job: FlushJob, error: OSError | None) -> None:
+        self._ended(partition, job, None if error is None else job.failure(error))
+
+    def _ended(
+        self, partition: Partition, job: FlushJob, error: OSError | StorageError | None
+    ) -> None:
+        ended = self._running.pop(partition)
+        if error is not None:
             partition.log.flush_failed(job, error)
             if not partition.log.directory.is_online:
                 self._failed(partition, error)

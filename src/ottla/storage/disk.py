@@ -215,7 +215,7 @@ class RealFile:
         os.ftruncate(self.fd, size)
 
     def sync(self) -> None:
-        _fdatasync(self.fd)
+        sync_data(self.fd)
 
     def size(self) -> int:
         return os.fstat(self.fd).st_size
@@ -379,7 +379,8 @@ def _write_all(fd: int, data: bytes) -> None:
         view = view[os.write(fd, view) :]
 
 
-def _fdatasync(fd: int) -> None:
+def sync_data(fd: int) -> None:
+    """Make what was written to a file durable, and its size."""
     if hasattr(os, "fdatasync"):
         os.fdatasync(fd)
     else:  # macOS, where plain fsync does not reach the platters either

@@ -7,7 +7,7 @@ every append up to its end offset, however many wait for it.
 
 from ottla.model.errors import StorageError
 from ottla.model.ids import Offset
-from ottla.storage.disk import Disk, File
+from ottla.storage.disk import Disk, File, RealFile
 from ottla.storage.handles import Handle
 from ottla.storage.segment import Segment
 
@@ -61,6 +61,20 @@ class FlushJob:
             self.release()
             raise
 
+    @property
+    def descriptor(self) -> int | None:
+        """The file to sync where it is the only thing to do, and the operating system's own."""
+        if len(self._files) != 1 or self._paths or self._directories:
+            return None
+        (file,) = self._files
+        return file.fd if type(file) is RealFile else None
+
+    def failure(self, error: OSError) -> StorageError:
+        """What `run` would raise where `error` was met."""
+        failure = StorageError(f"flush of {self._what}: {error}")
+        failure.__cause__ = error
+        return failure
+
     def run(self) -> None:
         """Do it; for a worker. Nothing is retried: what a failed sync lost, it lost.
 
@@ -75,7 +89,7 @@ class FlushJob:
             for directory in self._directories:
                 self._disk.sync_directory(directory)
         except OSError as error:
-            raise StorageError(f"flush of {self._what}: {error}") from error
+            raise self.failure(error) from error
 
     def _sync_path(self, path: str) -> None:
         try:

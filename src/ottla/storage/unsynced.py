@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from ottla.model.ids import Offset
 from ottla.storage import names
 from ottla.storage.flush import FlushJob
 from ottla.storage.segment import Segment
@@ -53,6 +54,16 @@ def flush_job(log: "Log") -> FlushJob | None:
     rolled = unsynced.rolled
     if log.flushed_end_offset >= end and not rolled:
         return None
+    active = log.segments.active
+    if (
+        log.flushed_end_offset >= active.base_offset
+        and active.name_synced
+        and not unsynced.epochs
+        and not rolled
+        and active.size
+    ):
+        # Nearly always; what follows comes to the same.
+        return _job(log, [active], [], [], end)
     there = list(log.segments.from_offset(log.flushed_end_offset))
     segments = [segment for segment in there if segment.size]
     paths = [path for segment in rolled for path in segment.paths()[1:]]
@@ -68,13 +79,20 @@ def flush_job(log: "Log") -> FlushJob | None:
         if log.path not in directories:
             directories.append(log.path)
     unsynced.epochs = False
+    job = _job(log, segments, paths, directories, end)
+    job.rolled = rolled[:]
+    return job
+
+
+def _job(
+    log: "Log", segments: list[Segment], paths: list[str], directories: list[str], end: Offset
+) -> FlushJob:
     try:
         job = FlushJob(
             log.directory.disk, log.path, segments, paths, directories, end, log.generation
         )
     except OSError as error:
         log.directory.refuse(error, f"flush of {log.path}")
-    job.rolled = rolled[:]
     job.active_size = log.segments.active.size
     return job
 

@@ -14,7 +14,7 @@ from tests.support.witness import PRODUCE_VERSION, batch, create_topic, produce_
 from ottla.handlers import produce_one
 from ottla.handlers.context import Address, Client
 from ottla.handlers.registry import served
-from ottla.model.errors import ProtocolError
+from ottla.model.errors import ErrorCode, ProtocolError
 from ottla.model.isolation import CompressionType
 from ottla.net.connection import Connection
 from ottla.record.validate import MANY_RECORDS
@@ -201,13 +201,9 @@ def by_the_generated_path(requests: list[Asked]) -> list[object]:
         return outcomes(requests)
 
 
-def test_who_waits_for_the_disk_does_not_take_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert taken_by(monkeypatch, 9, 1, "durable") == [False] * 3
-
-
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("acks", [-1, 0, 1])
-@pytest.mark.parametrize("topic", ["t", "a" * 126, "appended"])
+@pytest.mark.parametrize("topic", ["t", "a" * 126, "appended", "durable"])
 def test_the_commonest_request_takes_it(
     version: int, acks: int, topic: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -224,6 +220,35 @@ def test_little_that_stands_for_much_does_not_take_it(
     assert taken_by(monkeypatch, 9, 1, "t", many) == [False] * 3
     few = batch(bytes(1000), compression=codec)
     assert taken_by(monkeypatch, 9, 1, "t", few) == [True] * 3
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("timeout_ms", [0, 30_000])
+def test_who_waits_in_vain_is_told_the_same(
+    version: int, timeout_ms: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time is up, or the partition goes while its disk is at work."""
+    real_append = Partition.append
+
+    def append(self: Partition, *arguments: Any) -> Any:
+        result = real_append(self, *arguments)
+        if timeout_ms and result.base_offset == 1:
+            asyncio.get_running_loop().call_soon(self.resign)
+        return result
+
+    monkeypatch.setattr(Partition, "append", append)
+    data = PartitionProduceData(index=0, records=batch(b"value"))
+    request = ProduceRequest(
+        acks=1,
+        timeout_ms=timeout_ms,
+        topic_data=[TopicProduceData(name="durable", partition_data=[data])],
+    )
+    requests = [Asked(version, request, same)] * 2
+    found = outcomes(requests)
+    assert found == by_the_generated_path(requests)
+    expected = ErrorCode.NOT_LEADER_OR_FOLLOWER if timeout_ms else ErrorCode.REQUEST_TIMED_OUT
+    assert isinstance(found[1], bytes)
+    assert expected.to_bytes(2, "big") in found[1]
 
 
 def taken_by(
