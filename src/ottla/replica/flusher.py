@@ -1,9 +1,10 @@
 """Group commit: one sync covers every append that waits on the file.
 
 A partition asks for a flush; while its log is being synced, further askers wait
-for the next round, which covers them all. Logs are synced in parallel, in the
-workers' own lane, so that cold reads and upkeep never stand before an
-acknowledgement.
+for the next round, which covers them all. Logs are synced in parallel: by the
+kernel's threads where one file is all there is to do, which is nearly always,
+else in the workers' own lane, so that cold reads and upkeep never stand before
+an acknowledgement.
 
 When a sync ends, those it covered are answered, and most of them come again at
 once. On a slow disk the next sync waits for as many as that, or a quarter of

@@ -1,15 +1,23 @@
 """One sync covers all who wait; one that fails acknowledges nobody."""
 
+import errno
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.replica.parts import FLUSHED, Told, append, make_partition
+from tests.unit.replica.parts import FLUSHED, TOPIC_ID, Told, append, make_partition
 
 from ottla.model.errors import ErrorCode, StorageError
+from ottla.model.ids import TopicPartition
 from ottla.model.workers import Lane
+from ottla.record.validate import ProduceRules
 from ottla.replica.flusher import Flusher
 from ottla.replica.partition import Partition
+from ottla.storage.directory import LogDirectory
+from ottla.storage.disk import RealDisk, RealFile
+from ottla.storage.handles import Handle, Handles
+from ottla.storage.log import Log
 from ottla.storage.memory_disk import MemoryDisk
 from ottla.testing.clock import ManualClock
 
@@ -191,3 +199,106 @@ def test_a_pause_in_which_nobody_comes_ends_in_idleness() -> None:
     world.workers.jobs[1].run()
     world.flusher.when_idle(lambda: told.append("idle"))
     assert told == ["idle"]
+
+
+class FileSyncs:
+    """Plays the kernel."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[int, Callable[[OSError | None], object]]] = []
+
+    def sync(self, fd: int, done: Callable[[OSError | None], object]) -> None:
+        self.asked.append((fd, done))
+
+
+class RealWorld:
+    """A partition in files of the operating system, whose first flush, of names too, has begun."""
+
+    def __init__(self, folder: Path) -> None:
+        disk = RealDisk()
+        disk.make_directories(f"{folder}/t-0")
+        directory = LogDirectory(str(folder), disk, Handles(disk))
+        log = Log(TopicPartition("t", 0), TOPIC_ID, directory, FLUSHED, now_ms=0)
+        self.failed: list[BaseException] = []
+        self.workers = Workers()
+        self.syncs = FileSyncs()
+        flusher = Flusher(
+            self.workers,
+            ManualClock(),
+            lambda partition, error: self.failed.append(error),
+            self.syncs,
+        )
+        self.partition = Partition(
+            "t", 0, TOPIC_ID, log, rules=ProduceRules(), request_flush=flusher.request
+        )
+        self.partition.become_leader(0)
+        append(self.partition)
+
+    def first_flush(self) -> None:
+        self.workers.jobs.pop().run()
+        assert not self.syncs.asked
+
+    @property
+    def handle(self) -> Handle:
+        return self.partition.log.segments.active.handle
+
+
+def test_where_one_file_is_all_there_is_the_kernel_syncs_it(tmp_path: Path) -> None:
+    world = RealWorld(tmp_path)
+    world.first_flush()
+    told = Told()
+    append(world.partition)
+    world.partition.when_committed(2, told)
+    assert not world.workers.jobs
+    ((fd, done),) = world.syncs.asked
+    assert isinstance(world.handle.file, RealFile)
+    assert fd == world.handle.file.fd
+    assert world.handle.leases == 1, "the number is no other file's meanwhile"
+    assert told.outcomes == []
+    done(None)
+    assert told.outcomes == [None]
+    assert world.handle.leases == 0
+    assert world.partition.log.flushed_end_offset == 2
+
+
+def test_a_sync_that_fails_in_the_kernel_acknowledges_nobody(tmp_path: Path) -> None:
+    world = RealWorld(tmp_path)
+    world.first_flush()
+    told = Told()
+    append(world.partition)
+    append(world.partition)
+    world.partition.when_committed(2, told)
+    ((_, done),) = world.syncs.asked
+    done(OSError(errno.EIO, "I/O error"))
+    (error,) = world.failed
+    assert isinstance(error, StorageError)
+    assert "I/O error" in str(error)
+    assert told.outcomes == []
+    assert world.partition.high_watermark == 1
+    assert not world.partition.log.directory.is_online
+    assert len(world.syncs.asked) == 1, "nothing is tried again"
+    assert world.handle.leases == 0
+
+
+def test_a_new_segment_has_more_to_sync_than_one_file(tmp_path: Path) -> None:
+    world = RealWorld(tmp_path)
+    world.first_flush()
+    world.partition.log.roll(0)
+    append(world.partition)
+    assert not world.syncs.asked
+    world.workers.jobs.pop().run()
+    assert world.partition.high_watermark == 2
+    append(world.partition)
+    assert len(world.syncs.asked) == 1
+
+
+def test_a_name_that_may_not_be_synced_is_more_than_one_file(tmp_path: Path) -> None:
+    """The truncation makes nothing of the flush under way count."""
+    world = RealWorld(tmp_path)
+    append(world.partition)
+    append(world.partition)
+    world.partition.log.truncate_to(2, 0)
+    world.first_flush()
+    assert world.partition.high_watermark == 0
+    world.workers.jobs.pop().run()
+    assert world.partition.high_watermark == 2
