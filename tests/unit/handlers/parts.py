@@ -8,6 +8,7 @@ from typing import Any
 from tests.unit.storage.parts import CountingRandomness, batch, make_log
 
 from ottla.handlers.fetch_sessions import FetchSessions
+from ottla.handlers.timeouts import Timeouts
 from ottla.metadata.image import BrokerImage, Endpoint, Image, PartitionImage, TopicImage
 from ottla.model.ids import Uuid
 from ottla.model.workers import Lane
@@ -124,6 +125,7 @@ class Brokerlet:
         self.replicas = Replicas()
         self.clock = ManualClock()
         self.transport_clock = ManualClock()
+        self.produce_timeouts = Timeouts(self.transport_clock)
         self.config = SimpleNamespace(fetch_max_bytes=fetch_max_bytes)
         self.answers = SimpleNamespace(left=PLENTY)
         self.workers = Jobs()
