@@ -94,10 +94,10 @@ def alter_replica_log_dirs(
     results: dict[str, AlterReplicaLogDirTopicResult] = {}
     for wanted in request.dirs:
         for topic in wanted.topics:
-            result = results.setdefault(
-                topic.name, AlterReplicaLogDirTopicResult(topic_name=topic.name)
-            )
             for number in topic.partitions:
+                result = results.setdefault(
+                    topic.name, AlterReplicaLogDirTopicResult(topic_name=topic.name)
+                )
                 code = ErrorCode.CLUSTER_AUTHORIZATION_FAILED
                 if allowed:
                     code = _move(context, TopicPartition(topic.name, number), wanted.path)
@@ -125,6 +125,6 @@ def _move(context: Context, name: TopicPartition, path: str) -> ErrorCode:
         log.warning("%s is not moved to %s: %s", name, path, error)
         return ErrorCode.KAFKA_STORAGE_ERROR
     topic = broker.image.topics.get(name.topic)
-    if topic is not None and name.partition < len(topic.partitions):
+    if topic is not None and 0 <= name.partition < len(topic.partitions):
         return ErrorCode.REPLICA_NOT_AVAILABLE
     return ErrorCode.UNKNOWN_TOPIC_OR_PARTITION

@@ -1,4 +1,4 @@
-"""Metadata, DescribeTopicPartitions, DescribeCluster, DescribeLogDirs, ApiVersions, FindCoordinator."""
+"""Metadata, DescribeTopicPartitions, DescribeCluster, DescribeLogDirs, AlterReplicaLogDirs, ApiVersions, FindCoordinator."""
 
 from typing import Any
 
@@ -155,6 +155,31 @@ async def describe_log_dirs(talk: Talk) -> None:
     await talk.ask("no partitions", **some((topic, [])))
     await talk.ask("no topics", topics=[])
     await talk.good("everything", own=True, topics=None)
+
+
+@scenario(34)
+async def alter_replica_log_dirs(talk: Talk) -> None:
+    topic = await talk.topic("t", partitions=2, batches=[batch("a")])
+    unknown = talk.name("unknown")
+    described = await talk.tell(35, 4, topics=[{"topic": topic, "partitions": [0, 1]}])
+    here = described.results[0].log_dir
+
+    def to(path: str, *topics: tuple[str, list[int]]) -> dict[str, Any]:
+        rows = [{"name": name, "partitions": partitions} for name, partitions in topics]
+        return {"dirs": [{"path": path, "topics": rows}]}
+
+    await talk.good("nothing", dirs=[])
+    await talk.good("where it is", **to(here, (topic, [0])))
+    await talk.good("both where they are", **to(here, (topic, [0, 1])))
+    await talk.bad("unknown directory", **to("/not/there", (topic, [0])))
+    await talk.bad("relative directory", **to("not/there", (topic, [0])))
+    await talk.bad("empty directory", **to("", (topic, [0])))
+    await talk.bad("unknown topic", **to(here, (unknown, [0])))
+    await talk.bad("unknown partition", **to(here, (topic, [7])))
+    await talk.bad("partition below zero", **to(here, (topic, [-1])))
+    await talk.bad("illegal topic", **to(here, ("a/b", [0])))
+    await talk.ask("no partitions", **to(here, (topic, [])))
+    await talk.ask("no topics", **to(here))
 
 
 @scenario(18)

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import socket
 import struct
 from collections.abc import Callable
 
@@ -309,5 +310,34 @@ def test_who_takes_little_is_offered_little() -> None:
         while len(transport.taken) < 20 * CHUNK:
             await asyncio.sleep(0)
         assert protocol._chunk == CHUNK
+
+    asyncio.run(run())
+
+
+def test_nothing_paces_what_stays_on_the_machine() -> None:
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        accepted: asyncio.Future[ClientTransport] = loop.create_future()
+
+        def protocol() -> ClientTransport:
+            return ClientTransport(
+                lambda connection, request: None,
+                StillClock(),  # type: ignore[arg-type]
+                listener="PLAINTEXT",
+                max_request_size=100,
+                opened=lambda it: accepted.set_result(it) or True,  # type: ignore[func-returns-value]
+                closed=lambda it: None,
+            )
+
+        server = await loop.create_server(protocol, "127.0.0.1", 0)
+        client = socket.create_connection(server.sockets[0].getsockname())
+        transport = (await accepted)._transport
+        assert transport is not None
+        connection = transport.get_extra_info("socket")
+        name = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16)
+        assert name.rstrip(b"\0") == b"reno"
+        client.close()
+        server.close()
+        await server.wait_closed()
 
     asyncio.run(run())
