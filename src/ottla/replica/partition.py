@@ -155,11 +155,6 @@ class Partition:
         """Whether every acknowledgement, of acks=1 too, promises that the record is on disk."""
         return self.log.config.flush_messages == DURABLE
 
-    @property
-    def commits_at_once(self) -> bool:
-        """Whether what is appended is below the high watermark when `append` returns."""
-        return self.log.config.flush_messages != DURABLE
-
     def append(
         self, batch: Buffer, produced: BatchHeader | ProducedBatch, now_ms: int
     ) -> AppendResult:

@@ -225,12 +225,7 @@ class ProducerStates:
         timestamp: int,
     ) -> None:
         """Take a data batch into account; `timestamp` is its largest."""
-        producer = self.producers.get(producer_id)
-        if producer is None:
-            producer = self.producers[producer_id] = Producer(producer_id, producer_epoch)
-        elif producer.producer_epoch != producer_epoch:
-            producer.producer_epoch = producer_epoch
-            producer.batches.clear()
+        producer = self._in_epoch(producer_id, producer_epoch)
         last_sequence = (
             NO_SEQUENCE
             if base_sequence == NO_SEQUENCE
@@ -249,6 +244,16 @@ class ProducerStates:
             producer.transaction_first_offset = base_offset
             self._open[producer_id] = base_offset
 
+    def _in_epoch(self, producer_id: ProducerId, producer_epoch: ProducerEpoch) -> Producer:
+        """Return the producer, whose batches of other epochs count no more."""
+        producer = self.producers.get(producer_id)
+        if producer is None:
+            producer = self.producers[producer_id] = Producer(producer_id, producer_epoch)
+        elif producer.producer_epoch != producer_epoch:
+            producer.producer_epoch = producer_epoch
+            producer.batches.clear()
+        return producer
+
     def apply_marker(
         self,
         producer_id: ProducerId,
@@ -258,12 +263,7 @@ class ProducerStates:
         timestamp: int,
     ) -> AbortedTransaction | None:
         """End the producer's transaction; return what belongs in the transaction index."""
-        producer = self.producers.get(producer_id)
-        if producer is None:
-            producer = self.producers[producer_id] = Producer(producer_id, producer_epoch)
-        elif producer.producer_epoch != producer_epoch:
-            producer.producer_epoch = producer_epoch
-            producer.batches.clear()
+        producer = self._in_epoch(producer_id, producer_epoch)
         producer.coordinator_epoch = marker.coordinator_epoch
         producer.timestamp = timestamp
         first_offset = producer.transaction_first_offset
@@ -281,12 +281,7 @@ class ProducerStates:
         self, producer_id: ProducerId, producer_epoch: ProducerEpoch, timestamp: int
     ) -> None:
         """Take into account what compaction left of a marker: that the epoch was reached."""
-        producer = self.producers.get(producer_id)
-        if producer is None:
-            producer = self.producers[producer_id] = Producer(producer_id, producer_epoch)
-        elif producer.producer_epoch != producer_epoch:
-            producer.producer_epoch = producer_epoch
-            producer.batches.clear()
+        producer = self._in_epoch(producer_id, producer_epoch)
         producer.timestamp = timestamp
 
     def apply_header(self, header: BatchHeader) -> None:

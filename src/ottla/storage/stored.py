@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ottla.storage.segment import Segment
 
 LARGE_BYTES = 64 * 1024
-"""Records from this size on are left in the file: reading them twice by halves costs nothing more."""
+"""Records from this size on are left in the file."""
 
 
 class StoredRecords:

@@ -1,6 +1,7 @@
 """The metadata half of a broker: a store in memory that can fail, a follower, a control."""
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from ottla.broker.control import Control
@@ -57,3 +58,17 @@ class Metadata:
     async def end(self) -> None:
         await self.follower.close()
         await self.store.close()
+
+
+def run(scenario: Callable[[Metadata], Any]) -> None:
+    """Play a scenario with a metadata half that begins and ends with it."""
+
+    async def main() -> None:
+        metadata = await Metadata().begin()
+        try:
+            async with asyncio.timeout(20):
+                await scenario(metadata)
+        finally:
+            await metadata.end()
+
+    asyncio.run(main())

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.unit.broker.parts import Metadata
+from tests.unit.broker.parts import Metadata, run
 
 from ottla.broker.control import MAX_KEYS
 from ottla.metadata import changes
@@ -23,18 +23,6 @@ def counted(image: Image) -> tuple[Writes, int]:
 
 def refuse(image: Image) -> tuple[Writes, Any]:
     raise ApiError(ErrorCode.POLICY_VIOLATION, "no")
-
-
-def run(scenario: Callable[[Metadata], Any]) -> None:
-    async def main() -> None:
-        metadata = await Metadata().begin()
-        try:
-            async with asyncio.timeout(20):
-                await scenario(metadata)
-        finally:
-            await metadata.end()
-
-    asyncio.run(main())
 
 
 def test_changes_asked_for_at_once_are_decided_one_after_the_other() -> None:

@@ -1,27 +1,13 @@
 """Each new image reaches every part, in order; who waits for one is told, also when none comes."""
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
 
 import pytest
-from tests.unit.broker.parts import Metadata
+from tests.unit.broker.parts import Metadata, run
 
 from ottla.metadata import changes
 from ottla.metadata.image import Image
 from ottla.model.errors import StorageError
-
-
-def run(scenario: Callable[[Metadata], Any]) -> None:
-    async def main() -> None:
-        metadata = await Metadata().begin()
-        try:
-            async with asyncio.timeout(20):
-                await scenario(metadata)
-        finally:
-            await metadata.end()
-
-    asyncio.run(main())
 
 
 async def put(metadata: Metadata, next_id: int) -> int:
