@@ -77,12 +77,12 @@ class Handles:
         if len(self._open) >= self.limit:
             self._make_room(1 + len(self._open) - self.limit)
         try:
-            file = self.disk.open(handle.path, create=create)
+            file = self.disk.open(handle.path, create=create, scattered=True)
         except OSError as error:
             if error.errno not in (errno.EMFILE, errno.ENFILE):
                 raise
             self._make_room(max(1, len(self._open) // 8))
-            file = self.disk.open(handle.path, create=create)
+            file = self.disk.open(handle.path, create=create, scattered=True)
         handle.file = file
         self._open[handle] = None
         return file

@@ -145,7 +145,7 @@ class MemoryDisk:
 
     # The Disk protocol.
 
-    def open(self, path: str, /, *, create: bool = False) -> File:
+    def open(self, path: str, /, *, create: bool = False, scattered: bool = False) -> File:
         path = _normal(path)
         self.fault("create" if create and path not in self.files else "open", path, 0)
         content = self.files.get(path)

@@ -201,7 +201,7 @@ class PowerDisk(MemoryDisk):
 
     # What changes files and names, step by step as the real disk does it.
 
-    def open(self, path: str, /, *, create: bool = False) -> File:
+    def open(self, path: str, /, *, create: bool = False, scattered: bool = False) -> File:
         path = _normal(path)
         self.fault("create" if create and path not in self.files else "open", path, 0)
         content = self.files.get(path)

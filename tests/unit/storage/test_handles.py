@@ -73,10 +73,10 @@ def test_a_missing_file_is_not_made_by_opening_it() -> None:
 
 
 class Short(MemoryDisk):
-    def open(self, path: str, /, *, create: bool = False) -> File:
+    def open(self, path: str, /, *, create: bool = False, scattered: bool = False) -> File:
         if self.open_files >= 3:
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), path)
-        return super().open(path, create=create)
+        return super().open(path, create=create, scattered=scattered)
 
 
 def test_running_out_of_descriptors_closes_others() -> None:
