@@ -20,11 +20,22 @@ class ColdRead:
     `is_current`. An empty result says that the loop should read again.
     """
 
-    __slots__ = ("_generation", "_handle", "_job", "_log")
+    __slots__ = ("_generation", "_handle", "_job", "_log", "_stays")
 
     def __init__(
-        self, log: "Log", handle: Handle, job: Callable[[scan.Read], scan.Chunk | None]
+        self,
+        log: "Log",
+        handle: Handle,
+        job: Callable[[scan.Read], scan.Chunk | None],
+        *,
+        stays: bool = False,
     ) -> None:
+        """`stays`: what is read is to stay in the page cache.
+
+        Otherwise it need not: who reads old data reads much of it, and leaves others what is in
+        memory for them.
+        """
+        self._stays = stays
         self._log = log
         self._handle = handle
         self._job = job
@@ -41,7 +52,7 @@ class ColdRead:
         file = self._handle.file
         assert file is not None, self._handle.path
         try:
-            chunk = self._job(file.pread)
+            chunk = self._job(file.pread if self._stays else file.pread_once)
         except scan.NotABatch as error:
             raise corrupt(self._handle.path, error) from error
         except OSError as error:

@@ -38,6 +38,8 @@ SHORT = frozenset(
 
 _NOT_SUPPORTED = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
 _RWF_NOWAIT: int = getattr(os, "RWF_NOWAIT", 0)
+_rwf_dontcache = 0x80 if sys.platform == "linux" else 0
+"""RWF_DONTCACHE (Linux 6.14); 0 once it was refused."""
 
 
 def is_passing(error: OSError) -> bool:
@@ -62,6 +64,9 @@ class File(Protocol):
 
     def pread(self, size: int, position: int, /) -> bytes:
         """Return `size` bytes, fewer only where the file ends."""
+
+    def pread_once(self, size: int, position: int, /) -> Buffer:
+        """Like `pread`, but what had to be brought into memory for it need not stay there."""
 
     def pread_now(self, size: int, position: int, /) -> Buffer | None:
         """Like `pread`, but None where that would wait for the device."""
@@ -175,6 +180,20 @@ class RealFile:
             parts.append(data)
             have += len(data)
         return b"".join(parts)
+
+    def pread_once(self, size: int, position: int, /) -> Buffer:
+        global _rwf_dontcache
+        if size < PROBE_BYTES or not _rwf_dontcache:
+            return self.pread(size, position)
+        buffer = bytearray(size)
+        try:
+            if os.preadv(self.fd, (buffer,), position, _rwf_dontcache) == size:
+                return buffer
+        except OSError as error:
+            if error.errno not in _NOT_SUPPORTED:
+                raise
+            _rwf_dontcache = 0  # before Linux 6.14, or a file system that cannot
+        return self.pread(size, position)
 
     def pread_now(self, size: int, position: int, /) -> Buffer | None:
         if not self._nowait:

@@ -48,6 +48,9 @@ class MemoryFile:
         self._disk.fault("pread", self._path, size)
         return bytes(self._content.data[position : position + size])
 
+    def pread_once(self, size: int, position: int, /) -> Buffer:
+        return self.pread(size, position)
+
     def pread_now(self, size: int, position: int, /) -> Buffer | None:
         assert self._open, self._path
         if not self._disk.cached(self._path, position, size):

@@ -64,7 +64,7 @@ class StoredRecords:
 
         try:
             self._check()
-            cold = ColdRead(self._log, self._segment.handle, job)
+            cold = ColdRead(self._log, self._segment.handle, job, stays=True)
         except OSError as error:
             self._failed = StorageError(f"read of {self._segment.log_path}: {error}")
             return done()

@@ -58,3 +58,29 @@ def test_what_a_worker_read_is_there(forgotten: Path) -> None:
     finally:
         file.close()
     assert resident_pages(forgotten) == ASKED // mmap.PAGESIZE
+
+
+def test_what_is_read_once_is_right_and_may_be_gone(forgotten: Path) -> None:
+    """Where the system can (Linux 6.14) it leaves no pages; elsewhere it is a plain read."""
+    file = RealDisk().open(str(forgotten), scattered=True)
+    try:
+        data = bytes(file.pread_once(ASKED, 4096))
+        assert bytes(file.pread_once(8192, SIZE - 4096)) == file.pread(8192, SIZE - 4096)
+        assert bytes(file.pread_once(ASKED, SIZE - 4096)) == file.pread(8192, SIZE - 4096)
+        resident = resident_pages(forgotten)
+        assert data == file.pread(ASKED, 4096)
+    finally:
+        file.close()
+    assert resident < ASKED // mmap.PAGESIZE or not keeps_out(forgotten)
+
+
+def keeps_out(path: Path) -> bool:
+    """Whether the kernel knows RWF_DONTCACHE for this file."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.preadv(descriptor, [bytearray(1)], 0, 0x80)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
