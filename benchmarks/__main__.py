@@ -16,7 +16,7 @@ from tools.subject import Ottla, free_port
 from benchmarks import compare, java_tools
 from benchmarks.cases import CASES, LONE, NEEDS, Lone
 from benchmarks.measure import Contestant, Figures
-from benchmarks.results import Run
+from benchmarks.results import ON, Run
 
 SETTINGS = {
     "group.initial.rebalance.delay.ms": "0",
@@ -55,8 +55,9 @@ def scratch() -> Iterator[Path]:
 class Report:
     """Says each round as it ends, with the time since the beginning, and keeps it."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, disk: str | None) -> None:
         self._run = run
+        self._disk = disk
         self._began = time.monotonic()
 
     def say(self, text: str) -> None:
@@ -65,6 +66,8 @@ class Report:
 
     def keep(self, case: str, subject: Contestant, number: int, figures: Figures) -> None:
         """One round."""
+        if self._disk is not None:
+            case = f"{case}{ON}{self._disk}"
         self._run.add(case, subject.name, number, figures)
         shown = ", ".join(f"{name} {value:,.4g}" for name, value in figures.items())
         untimed = " (untimed)" if number < 1 else ""
@@ -132,10 +135,15 @@ def alone(name: str, lone: Lone, rounds: int, only: str | None, report: Report) 
 )
 @click.argument("names", nargs=-1, type=click.Choice([*CASES, *LONE]))
 @click.option("--rounds", default=3, show_default=True, help="Timed rounds, after the untimed.")
+@click.option(
+    "--disk",
+    help="Say what TMPDIR is on, where it is not the machine's own disk: its figures get lines of "
+    "their own.",
+)
 @click.option("--only", type=click.Choice(["ottla", "kafka"]), help="Measure one side alone.")
-def main(names: tuple[str, ...], rounds: int, only: str | None) -> None:
+def main(names: tuple[str, ...], rounds: int, only: str | None, disk: str | None) -> None:
     """Run what was asked for, in the order of the tables."""
-    report = Report(Run(" ".join(["python -m benchmarks", *sys.argv[1:]])))
+    report = Report(Run(" ".join(["python -m benchmarks", *sys.argv[1:]])), disk)
     chosen = [name for name in CASES if not names or name in names]
     chosen += [need for need in NEEDS.values() if need in names and need not in chosen]
     for needer, need in NEEDS.items():

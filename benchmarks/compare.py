@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.cases import CASES, LONE, Target
-from benchmarks.results import rows
+from benchmarks.results import ON, rows
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 
@@ -22,7 +22,7 @@ timed rounds of a case's newest run, listed below. CPU is user and system time o
 """
 
 #: Figures worth a line even without a target.
-ALSO_SHOWN = ("records_per_s", "cpu_us_per_record", "topics_per_s", "seconds", "p50_ms")
+ALSO_SHOWN = ("records_per_s", "cpu_us_per_record", "topics_per_s", "seconds", "p50_ms", "sync_ms")
 
 
 def newest(case: str) -> dict[str, list[dict[str, Any]]]:
@@ -36,6 +36,13 @@ def newest(case: str) -> dict[str, list[dict[str, Any]]]:
         if row["run"] == run:
             chosen.setdefault(row["subject"].partition(" ")[0], []).append(row)
     return chosen
+
+
+def disks(case: str) -> list[str]:
+    """The other disks a case was measured on."""
+    return sorted(
+        {row["case"].partition(ON)[2] for row in rows() if row["case"].startswith(case + ON)}
+    )
 
 
 def median(measured: list[dict[str, Any]], figure: str) -> float | None:
@@ -72,6 +79,9 @@ def page() -> str:
     table: list[str] = []
     for name, case in CASES.items():
         table += lines(f"({case.letter})", case.title, name, case.targets)
+        for disk in disks(name):
+            title = f"{case.title}{ON}{disk}"
+            table += lines(f"({case.letter})", title, f"{name}{ON}{disk}", case.targets)
     for name, lone in LONE.items():
         table += lines("", lone.title, name, lone.targets)
     return HEAD + "\n".join([*table, "", *sources(), ""])
@@ -80,7 +90,11 @@ def page() -> str:
 def sources() -> list[str]:
     """A line for each run that some case has its figures from, the oldest first."""
     cases_of: dict[tuple[str, str, str], list[str]] = {}
-    for case in (*CASES, *LONE):
+    for case in [
+        *CASES,
+        *(f"{name}{ON}{disk}" for name in CASES for disk in disks(name)),
+        *LONE,
+    ]:
         for measured in newest(case).values():
             row = measured[0]
             cases = cases_of.setdefault((row["run"], row["commit"], row["machine"]), [])

@@ -50,6 +50,7 @@ def _durable(subject: Contestant, topic: str, partitions: int) -> Figures:
         **figures,
         "requests_per_s": requests_per_s,
         "serial_per_s": serial,
+        "sync_ms": 1000 / serial,
         "times_serial": requests_per_s / serial,
     }
 

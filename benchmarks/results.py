@@ -13,6 +13,8 @@ from benchmarks.measure import Figures
 
 FOLDER = Path(__file__).parent / "results"
 FILE = FOLDER / "rounds.jsonl"
+ON = " on "
+"""Between the name of a case and that of the disk it ran on, where that is not the machine's own."""
 
 
 class Run:
