@@ -49,7 +49,8 @@ from ottla.storage.checkpoints import HIGH_WATERMARK, LOG_START, RECOVERY_POINT
 from ottla.storage.disk import Disk
 from ottla.storage.log import Log
 from ottla.storage.log_config import LogConfig
-from ottla.storage.logs import Fate, FilesJob, Logs
+from ottla.storage.logs import Fate, Logs
+from ottla.storage.removals import FilesJob
 
 TEND_LOGS_MS = 1_000
 MAKE_AFTER_MS = 20

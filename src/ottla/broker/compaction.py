@@ -20,7 +20,8 @@ from ottla.storage.compaction.plan import Cleaned, DamagedLog, Finished
 from ottla.storage.compaction.survey import Resources, plan
 from ottla.storage.compaction.swap import Swap
 from ottla.storage.log import Log
-from ottla.storage.logs import FilesJob, Logs
+from ottla.storage.logs import Logs
+from ottla.storage.removals import FilesJob
 
 LOOKED_AT_PER_TURN = 10
 """Logs; a few milliseconds if each has to be opened."""

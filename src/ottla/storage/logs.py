@@ -7,9 +7,8 @@ gone, so that from here on any other end of the process counts as unclean.
 A directory that fails goes offline with all its logs; the rest go on.
 """
 
-import contextlib
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
 from functools import partial
 from itertools import islice
@@ -18,7 +17,15 @@ from typing import NamedTuple
 from ottla.model.errors import ApiError, ErrorCode, StorageError
 from ottla.model.ids import ZERO_UUID, Offset, ProducerId, TopicPartition, Uuid, uuid_from_text
 from ottla.model.randomness import Randomness
-from ottla.storage import budget, checkpoints, clean_stop, futures, names, recovery
+from ottla.storage import (
+    budget,
+    checkpoints,
+    clean_stop,
+    futures,
+    names,
+    offset_checkpoints,
+    recovery,
+)
 from ottla.storage.checkpoints import CheckpointError
 from ottla.storage.clean_stop import StoppedLog
 from ottla.storage.directory import LogDirectory
@@ -26,6 +33,7 @@ from ottla.storage.disk import Disk, Lock
 from ottla.storage.handles import DEFAULT_LIMIT, Handles
 from ottla.storage.log import Log
 from ottla.storage.log_config import DURABLE, LogConfig
+from ottla.storage.removals import FilesJob, Removals
 from ottla.storage.segment import Segment
 
 logger = logging.getLogger(__name__)
@@ -35,8 +43,6 @@ BOOT_ID = "ottla-boot-id"
 
 PREFERRED = 10_000
 """Places asked for of partitions that are not there yet; more are forgotten."""
-
-CHECKPOINTS = (checkpoints.RECOVERY_POINT, checkpoints.LOG_START, checkpoints.HIGH_WATERMARK)
 
 SEGMENTS_PER_TURN = 16
 """Retention renames four files for each, on the loop: some 0.1 ms."""
@@ -58,69 +64,8 @@ Decide = Callable[[TopicPartition, Uuid | None], LogConfig | Fate]
 KnownId = Callable[[TopicPartition], Uuid | None]
 
 
-class _Checkpoint(NamedTuple):
-    """Offsets by partition, and the topics they were written for."""
-
-    offsets: Mapping[TopicPartition, Offset]
-    ids: Mapping[TopicPartition, Uuid] | None
-    """None: nobody wrote that down, so that names must do."""
-
-    def of(self, partition: TopicPartition, topic_id: Uuid | None) -> Offset | None:
-        if self.ids is not None and (topic_id is None or self.ids.get(partition) != topic_id):
-            return None
-        return self.offsets.get(partition)
-
-
 class LogsError(Exception):
     """A log directory cannot be used; the message is for the user."""
-
-
-class FilesJob:
-    """Files to write or remove, for a worker."""
-
-    __slots__ = ("directory", "disk", "number", "removals", "size", "trees", "writes")
-
-    def __init__(self, directory: LogDirectory) -> None:
-        self.directory = directory
-        self.disk = directory.disk
-        self.writes: list[tuple[str, bytes]] = []
-        self.number = directory.newest.number()
-        """Of what `writes` says."""
-        self.removals: list[str] = []
-        self.trees: list[str] = []
-        self.size = 0
-        """Bytes of segments among what is removed."""
-
-    def run(self) -> None:
-        """Raises StorageError: tell `LogDirectory.go_offline` on the loop."""
-        try:
-            self.directory.newest.write(self.disk, self.writes, self.number)
-            # A segment must not come back alone, with those after it gone: first all are renamed.
-            for path in sorted({_parent(path) for path in self.removals}):
-                if self.disk.exists(path):
-                    self.disk.sync_directory(path)
-            for path in self.removals:
-                with contextlib.suppress(FileNotFoundError):  # a truncation was first
-                    self.disk.remove(path)
-            for path in self.trees:
-                self.disk.remove_tree(path)
-        except OSError as error:
-            raise StorageError(f"in {self.directory.path}: {error}") from error
-
-    def done(self) -> None:
-        """What it removes is not there any more; on the loop."""
-        self.directory.leaving_bytes -= self.size
-
-
-class _Pending(NamedTuple):
-    due_ms: int
-    directory: LogDirectory
-    path: str
-    tree: bool
-    segment: Segment | None = None
-    """Its readers may go on until then."""
-    size: int = 0
-    """Bytes of segments in it."""
 
 
 class Recovered(NamedTuple):
@@ -162,7 +107,7 @@ class Logs:
         self._locks: dict[LogDirectory, Lock] = {}
         self._logs: dict[TopicPartition, Log] = {}
         self._unmade: dict[Log, None] = {}
-        self._pending: list[_Pending] = []
+        self._removals = Removals()
         self._high_watermarks: dict[TopicPartition, Offset] = {}
         self._counts: dict[LogDirectory, int] = dict.fromkeys(self.directories, 0)
         self._retention_queue: list[Log] = []
@@ -209,7 +154,7 @@ class Logs:
 
     def _make_root(self, path: str) -> None:
         """Make a log directory and its parents; the names of new ones are durable."""
-        parent = _parent(path)
+        parent = names.parent(path)
         if not self.disk.exists(path) and parent != path:
             self._make_root(parent)
             self.disk.make_directories(path)
@@ -327,7 +272,7 @@ class Logs:
                 self.futures[partition] = futures.reopen(log, directory, path, stop, now_ms)
 
     def _remove_tree(self, directory: LogDirectory, path: str, now_ms: int) -> None:
-        self._pending.append(_Pending(now_ms, directory, path, True))
+        self._removals.add_tree(directory, path, now_ms)
 
     def _load_directory(
         self, directory: LogDirectory, decide: Decide, now_ms: int, known_id: KnownId
@@ -335,10 +280,10 @@ class Logs:
         disk, root = self.disk, directory.path
         stop, stopped = self._how_it_stopped(directory)
         self.stopped_cleanly = self.stopped_cleanly and stop is recovery.Stop.CLEAN
-        starts = self._read_checkpoint(directory, checkpoints.LOG_START, stop)
-        points = self._read_checkpoint(directory, checkpoints.RECOVERY_POINT, stop)
-        high_watermarks = self._read_checkpoint(directory, checkpoints.HIGH_WATERMARK, stop)
-        compacted = self._read_checkpoint(directory, checkpoints.CLEANER, stop)
+        starts = offset_checkpoints.read(directory, checkpoints.LOG_START, stop)
+        points = offset_checkpoints.read(directory, checkpoints.RECOVERY_POINT, stop)
+        high_watermarks = offset_checkpoints.read(directory, checkpoints.HIGH_WATERMARK, stop)
+        compacted = offset_checkpoints.read(directory, checkpoints.CLEANER, stop)
         boot_id = disk.boot_id()
         # From here on, an end without a new marker is an unclean one.
         if stop is not recovery.Stop.MACHINE:
@@ -349,7 +294,7 @@ class Logs:
         disk.sync_directory(root)
         for name in disk.list(root):
             if name.endswith(names.DELETE_SUFFIX) and disk.is_directory(f"{root}/{name}"):
-                self._pending.append(_Pending(now_ms, directory, f"{root}/{name}", True))
+                self._removals.add_tree(directory, f"{root}/{name}", now_ms)
                 continue
             partition = names.parse_partition_directory(name)
             if partition is None or partition.topic == "__cluster_metadata":
@@ -424,7 +369,9 @@ class Logs:
             self._high_watermarks[partition] = log.high_watermark
         # Nobody remembers deleted topics after this: what was set aside must not come back.
         disk.sync_directory(root)
-        if not all(disk.exists(f"{root}/{checkpoints.IDS_OF}{name}") for name in CHECKPOINTS):
+        if not all(
+            disk.exists(f"{root}/{checkpoints.IDS_OF}{name}") for name in offset_checkpoints.ALL
+        ):
             self._checkpoint_job(directory).run()
         if stop is recovery.Stop.MACHINE:
             # Not before: a recovery that is cut short leaves as much to be doubted.
@@ -461,33 +408,6 @@ class Logs:
             stopped = {}
         return recovery.Stop.CLEAN, stopped
 
-    def _read_offsets(self, directory: LogDirectory, name: str) -> dict[TopicPartition, Offset]:
-        path = f"{directory.path}/{name}"
-        try:
-            return checkpoints.parse_offsets(self.disk.read(path))
-        except FileNotFoundError:
-            return {}
-        except CheckpointError as error:
-            logger.warning("%s is not used: %s", path, error)
-            return {}
-
-    def _read_checkpoint(
-        self, directory: LogDirectory, name: str, stop: recovery.Stop
-    ) -> _Checkpoint:
-        offsets = self._read_offsets(directory, name)
-        if stop is recovery.Stop.CLEAN and name != checkpoints.CLEANER:
-            # Perhaps Kafka's, which keeps them right itself. The cleaner's is not written
-            # at a stop, and to doubt it costs no more than compacting anew.
-            return _Checkpoint(offsets, None)
-        path = f"{directory.path}/{checkpoints.IDS_OF}{name}"
-        try:
-            return _Checkpoint(offsets, checkpoints.parse_topic_ids(self.disk.read(path)))
-        except FileNotFoundError:
-            return _Checkpoint(offsets, None)
-        except CheckpointError as error:
-            logger.warning("%s, and so no %s, is used: %s", path, name, error)
-            return _Checkpoint(offsets, {})
-
     def _topic_id(self, path: str) -> Uuid | None:
         try:
             return checkpoints.parse_partition_metadata(
@@ -507,7 +427,7 @@ class Logs:
             logger.warning("%s belongs to no topic: renamed to %s", old, new)
             self.strays.append(new)
         else:
-            self._pending.append(_Pending(now_ms, directory, new, True))
+            self._removals.add_tree(directory, new, now_ms)
 
     def _unique(self) -> str:
         return self._randomness.uuid().hex()
@@ -633,7 +553,7 @@ class Logs:
             except OSError as error:
                 directory.refuse(error, f"deleting {log.path}")
             due_ms = now_ms + log.config.file_delete_delay_ms
-            self._pending.append(_Pending(due_ms, directory, path, True, size=size))
+            self._removals.add_tree(directory, path, due_ms, size)
 
     # Moving.
 
@@ -673,7 +593,7 @@ class Logs:
         self._counts[log.directory] -= 1
         self._counts[new.directory] += 1
         due_ms = now_ms + log.config.file_delete_delay_ms
-        self._pending.append(_Pending(due_ms, log.directory, old, True, size=size))
+        self._removals.add_tree(log.directory, old, due_ms, size)
         return new
 
     def configure(self, topic: str, config: LogConfig) -> None:
@@ -723,31 +643,13 @@ class Logs:
         segments = log.apply_retention(now_ms, most)
         due_ms = now_ms + log.config.file_delete_delay_ms
         for segment in segments:
-            self._remove_later(log, segment, due_ms)
+            self._removals.add_segment(log.directory, segment, due_ms)
         return len(segments)
 
     def remove_later(self, log: Log, segments: list[Segment], now_ms: int) -> None:
         """Remove the files of segments that were replaced, after `file.delete.delay.ms`."""
         due_ms = now_ms + log.config.file_delete_delay_ms
-        paths = {path for segment in segments for path in segment.paths()}
-        later = []
-        for pending in self._pending:
-            # Replaced twice within the delay: the name stands for the newer file now.
-            if pending.path not in paths:
-                later.append(pending)
-            elif pending.segment is not None:
-                pending.segment.handle.discard()
-        for segment in segments:
-            for path in segment.paths():
-                size = segment.size if path == segment.log_path else 0
-                later.append(_Pending(due_ms, log.directory, path, False, segment, size))
-        self._pending = later
-
-    def _remove_later(self, log: Log, segment: Segment, due_ms: int) -> None:
-        for path in segment.paths():
-            size = segment.size if path == segment.log_path else 0
-            deleted = path + names.DELETED
-            self._pending.append(_Pending(due_ms, log.directory, deleted, False, size=size))
+        self._removals.add_replaced(log.directory, segments, due_ms)
 
     def keep_within(self, limit_bytes: int, now_ms: int) -> None:
         """Let no directory hold more than `limit_bytes` of segments; -1 sets no limit.
@@ -766,18 +668,11 @@ class Logs:
                 if future.directory is directory
             )
             excess = used - budget.target_bytes(limit_bytes)
-            pending = directory.leaving_bytes + sum(
-                entry.size for entry in self._pending if entry.directory is directory
-            )
+            pending = directory.leaving_bytes + self._removals.bytes_in(directory)
             if excess + pending > 0:
-                self._pending = [
-                    entry._replace(due_ms=min(entry.due_ms, now_ms))
-                    if entry.directory is directory
-                    else entry
-                    for entry in self._pending
-                ]
+                self._removals.hasten(directory, now_ms)
                 for log, segment in budget.free(logs, excess):
-                    self._remove_later(log, segment, now_ms)
+                    self._removals.add_segment(log.directory, segment, now_ms)
             if directory.budget is None:
                 directory.budget = budget.Budget(directory.path, lambda: self.on_low())
             elif directory.budget.refused:
@@ -791,36 +686,17 @@ class Logs:
 
     def removal_jobs(self, now_ms: int) -> list[FilesJob]:
         """Return the removals that are due, one job a directory."""
-        due = [pending for pending in self._pending if pending.due_ms <= now_ms]
-        if not due:
-            return []
-        self._pending = [pending for pending in self._pending if pending.due_ms > now_ms]
-        jobs: dict[LogDirectory, FilesJob] = {}
-        for pending in due:
-            if pending.segment is not None:
-                pending.segment.handle.discard()
-            if pending.directory.is_online:
-                job = jobs.setdefault(pending.directory, FilesJob(pending.directory))
-                (job.trees if pending.tree else job.removals).append(pending.path)
-                job.size += pending.size
-                pending.directory.leaving_bytes += pending.size
-        return list(jobs.values())
+        return self._removals.jobs(now_ms)
 
-    def checkpoint_jobs(self, names: Sequence[str] = CHECKPOINTS) -> list[FilesJob]:
+    def checkpoint_jobs(self, names: Sequence[str] = offset_checkpoints.ALL) -> list[FilesJob]:
         """Return the writing of the offset checkpoints `names`, one job a directory."""
         return [self._checkpoint_job(directory, names) for directory in self.online()]
 
     def _checkpoint_job(
-        self, directory: LogDirectory, names: Sequence[str] = CHECKPOINTS
+        self, directory: LogDirectory, names: Sequence[str] = offset_checkpoints.ALL
     ) -> FilesJob:
-        job = FilesJob(directory)
         logs = [log for log in self._logs.values() if log.directory is directory]
-        ids = checkpoints.topic_ids_text({log.partition: log.topic_id for log in logs})
-        for name in names:
-            text = checkpoints.offsets_text(_checkpointed(name, logs))
-            job.writes.append((f"{directory.path}/{name}", text))
-            job.writes.append((f"{directory.path}/{checkpoints.IDS_OF}{name}", ids))
-        return job
+        return offset_checkpoints.job(directory, logs, names)
 
     def _write_recovery_points(self, directory: LogDirectory) -> None:
         """Raises OSError."""
@@ -879,22 +755,3 @@ class Logs:
         self.handles.close_all()
         while self._locks:
             self._locks.popitem()[1].release()
-
-
-def _parent(path: str) -> str:
-    above, slash, _ = path.rpartition("/")
-    return above or slash or "."
-
-
-def _checkpointed(name: str, logs: Iterable[Log]) -> dict[TopicPartition, Offset]:
-    """What one offset checkpoint says of the logs of a directory."""
-    if name == checkpoints.RECOVERY_POINT:
-        return {log.partition: log.recovery_point for log in logs}
-    if name == checkpoints.HIGH_WATERMARK:
-        return {log.partition: log.high_watermark for log in logs}
-    # Where no segment tells it.
-    return {
-        log.partition: log.log_start_offset
-        for log in logs
-        if log.log_start_offset > log.first_base_offset
-    }

@@ -66,3 +66,9 @@ def set_aside(partition: TopicPartition, unique: str, suffix: str) -> str:
     """
     tail = f"-{partition.partition}.{unique}{suffix}"
     return partition.topic[: MAX_NAME_BYTES - len(tail)] + tail
+
+
+def parent(path: str) -> str:
+    """Return the directory that a path is in."""
+    above, slash, _ = path.rpartition("/")
+    return above or slash or "."

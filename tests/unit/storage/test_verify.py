@@ -9,11 +9,11 @@ from tests.unit.storage.test_goldens import GOLDENS
 from ottla.model.ids import TopicPartition
 from ottla.record.batch import read_header
 from ottla.record.control import build_end_txn_marker
-from ottla.storage import checkpoints, names, offline, verify
+from ottla.storage import checkpoints, names, offline, offset_checkpoints, verify
 from ottla.storage.disk import RealDisk
 from ottla.storage.log import Log
 from ottla.storage.log_config import LogConfig
-from ottla.storage.logs import CHECKPOINTS, Logs
+from ottla.storage.logs import Logs
 from ottla.storage.memory_disk import MemoryDisk
 from ottla.storage.producer_state import AppendOrigin
 from ottla.storage.verify import Finding, Kind
@@ -222,7 +222,7 @@ def _still(disk: MemoryDisk, path: str, before: bytes) -> bool:
 
 def test_every_missing_file_is_found(disk: MemoryDisk) -> None:
     unneeded = UNREAD | {"ottla-clean-stop", checkpoints.LOG_START}
-    unneeded |= {f"{checkpoints.IDS_OF}{name}" for name in CHECKPOINTS}
+    unneeded |= {f"{checkpoints.IDS_OF}{name}" for name in offset_checkpoints.ALL}
     for path in list(disk.files):
         if path.rpartition("/")[2] in unneeded:
             continue

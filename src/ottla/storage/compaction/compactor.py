@@ -16,7 +16,8 @@ from ottla.storage.compaction.choice import Candidate
 from ottla.storage.compaction.survey import survey
 from ottla.storage.directory import LogDirectory
 from ottla.storage.log import Log
-from ottla.storage.logs import FilesJob, Logs
+from ottla.storage.logs import Logs
+from ottla.storage.removals import FilesJob
 
 logger = logging.getLogger(__name__)
 
