@@ -15,7 +15,9 @@ HEAD = """\
 Made by `python -m benchmarks.compare` from `benchmarks/results/rounds.jsonl`, which keeps every
 round. Each case has a broker of each kind started for it; they take turns, one untimed round first
 (a JVM gets faster for many rounds, so two cases come again after ten); figures are medians of the
-timed rounds of a case's newest run, listed below. CPU is user and system time of the broker's process.
+timed rounds of a case's newest run, listed below; a + behind a commit stands for rounds that were
+not committed yet. CPU is user and system time of the broker's process. EndToEndLatency tells
+percentiles in whole milliseconds: its p99 is below what it can tell.
 
 | | work | figure | Kafka | Ottla | ratio | target | |
 |---|---|---|---|---|---|---|---|

@@ -7,7 +7,7 @@ the asked name are dropped, because they are overrides that do not count here.
 That is Kafka's rule, and tools print its outcome. Entries come sorted by name.
 """
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Mapping
 from functools import cache
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ from ottla.config.broker_config import BrokerConfig
 from ottla.config.broker_keys import BROKER_KEYS
 from ottla.config.client_metrics_keys import CLIENT_METRICS_KEYS
 from ottla.config.group_keys import GROUP_KEYS
-from ottla.config.key import ConfigError, ConfigType, Key, Keys, Update
+from ottla.config.key import ConfigError, ConfigType, Key, Update
 from ottla.config.resolve import ConfigSource, base_name, synonyms
 from ottla.config.topic_keys import TOPIC_KEYS
 
@@ -205,13 +205,3 @@ def _shown(key: Key, text: str) -> str | None:
         return key.format(key.parse(text))
     except ConfigError:
         return text  # stored by another release, perhaps
-
-
-def all_keys() -> Iterable[tuple[str, Keys]]:
-    """Every table, by what its settings are of."""
-    return (
-        ("broker", BROKER_KEYS),
-        ("topic", TOPIC_KEYS),
-        ("group", GROUP_KEYS),
-        ("client metrics", CLIENT_METRICS_KEYS),
-    )

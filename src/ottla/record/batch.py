@@ -131,11 +131,6 @@ class BatchHeader(NamedTuple):
         """When the batch's tombstones and abort markers may go, if compaction has set it."""
         return self.base_timestamp if self.attributes & DELETE_HORIZON_FLAG else None
 
-    @property
-    def has_producer(self) -> bool:
-        """Whether the producer's epochs and sequences are to be checked."""
-        return self.producer_id >= 0
-
 
 def read_header(buffer: Buffer, position: int = 0) -> BatchHeader:
     """Return the header of the batch that starts at `position`; nothing is checked.
@@ -175,20 +170,10 @@ def batches(buffer: Buffer, position: int = 0, end: int | None = None) -> Iterat
         position = following
 
 
-def base_offset_at(buffer: Buffer, position: int = 0) -> Offset:
-    offset: int = _INT64.unpack_from(buffer, position)[0]
-    return offset
-
-
 def size_at(buffer: Buffer, position: int = 0) -> int:
     """Bytes of the batch at `position`, by its own account; 12 bytes must be there."""
     length: int = _OFFSET_AND_LENGTH.unpack_from(buffer, position)[1]
     return length + LOG_OVERHEAD
-
-
-def leader_epoch_at(buffer: Buffer, position: int = 0) -> LeaderEpoch:
-    epoch: int = _INT32.unpack_from(buffer, position + LEADER_EPOCH_POSITION)[0]
-    return epoch
 
 
 def magic_at(buffer: Buffer, position: int = 0) -> int:

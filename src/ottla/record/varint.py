@@ -27,11 +27,6 @@ def append_varint(out: bytearray, value: int) -> None:
     out.append(value)
 
 
-def varint_size(value: int) -> int:
-    """How many bytes `append_varint` takes."""
-    return max(1, (((value << 1) ^ (value >> 63)).bit_length() + 6) // 7)
-
-
 def read_varint(buffer: Buffer, position: int) -> tuple[int, int]:
     """Return a 32-bit integer and the position after it.
 

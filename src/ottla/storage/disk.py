@@ -25,8 +25,8 @@ Buffer: TypeAlias = bytes | bytearray | memoryview
 PROBE_BYTES = 16 * 1024
 """Before more than this is read without waiting, its last byte is looked at."""
 
-PROBE_STRIDE = 256 * 1024
-"""A large read is asked for in the page cache at every so many bytes."""
+ONCE_BYTES = 16 * 1024
+"""Less than this is read once like anything else: the next read is likely to want the rest."""
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """There is no room; it heals by itself."""
@@ -38,8 +38,8 @@ SHORT = frozenset(
 
 _NOT_SUPPORTED = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
 _RWF_NOWAIT: int = getattr(os, "RWF_NOWAIT", 0)
-_rwf_dontcache = 0x80 if sys.platform == "linux" else 0
-"""RWF_DONTCACHE (Linux 6.14); 0 once it was refused."""
+_RWF_DONTCACHE = 0x80 if sys.platform == "linux" else 0
+"""Of <linux/fs.h>, since Linux 6.14; Python has no name for it."""
 
 
 def is_passing(error: OSError) -> bool:
@@ -161,11 +161,12 @@ class Disk(Protocol):
 class RealFile:
     """A file descriptor."""
 
-    __slots__ = ("_nowait", "fd")
+    __slots__ = ("_dontcache", "_nowait", "fd")
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
         self._nowait = _RWF_NOWAIT
+        self._dontcache = _RWF_DONTCACHE
 
     def pread(self, size: int, position: int, /) -> bytes:
         data = os.pread(self.fd, size, position)
@@ -182,48 +183,33 @@ class RealFile:
         return b"".join(parts)
 
     def pread_once(self, size: int, position: int, /) -> Buffer:
-        global _rwf_dontcache
-        if size < PROBE_BYTES or not _rwf_dontcache:
+        if size < ONCE_BYTES or not self._dontcache:
             return self.pread(size, position)
         buffer = bytearray(size)
         try:
-            if os.preadv(self.fd, (buffer,), position, _rwf_dontcache) == size:
+            if os.preadv(self.fd, (buffer,), position, self._dontcache) == size:
                 return buffer
         except OSError as error:
             if error.errno not in _NOT_SUPPORTED:
                 raise
-            _rwf_dontcache = 0  # before Linux 6.14, or a file system that cannot
+            self._dontcache = 0
         return self.pread(size, position)
 
     def pread_now(self, size: int, position: int, /) -> Buffer | None:
         if not self._nowait:
             return self.pread(size, position)
-        # Measured: a bytearray is cleared before it is filled, which for large
-        # reads costs more than asking for a byte here and there.
-        try:
-            if size <= PROBE_STRIDE:
-                buffer = bytearray(size)
-                count = os.preadv(self.fd, (buffer,), position, _RWF_NOWAIT)
-                if count == size:
-                    return buffer
-                return None if count else b""
-            probe = bytearray(1)
-            for at in range(position, position + size, PROBE_STRIDE):
-                os.preadv(self.fd, (probe,), at, _RWF_NOWAIT)
-            os.preadv(self.fd, (probe,), position + size - 1, _RWF_NOWAIT)
-        except BlockingIOError:
-            return None
-        except OSError as error:
-            if error.errno not in _NOT_SUPPORTED:
-                raise
-            self._nowait = 0
-        return self.pread(size, position)
+        buffer = bytearray(size)
+        count = self.pread_into_now(memoryview(buffer), position)
+        if count == size:
+            return buffer
+        return b"" if count == 0 else None
 
     def pread_into_now(self, target: memoryview, position: int, /) -> int | None:
         try:
             if len(target) > PROBE_BYTES and self._nowait:
                 # Where a page is missing, the kernel makes room for all that was asked for first.
-                os.preadv(self.fd, (bytearray(1),), position + len(target) - 1, _RWF_NOWAIT)
+                last = position + len(target) - 1
+                os.preadv(self.fd, (bytearray(1),), last, self._nowait)
             return os.preadv(self.fd, (target,), position, self._nowait)
         except BlockingIOError:
             return None
@@ -283,12 +269,16 @@ class RealDisk:
     def open(self, path: str, /, *, create: bool = False, scattered: bool = False) -> File:
         flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0)
         file = RealFile(os.open(path, flags, 0o644))
-        if scattered and _RWF_NOWAIT:
-            # Else even RWF_NOWAIT finds memory for all that the kernel reads ahead, 8 MiB where
-            # a device says so: measured, 20 ms of the loop.
-            os.posix_fadvise(file.fd, 0, 0, os.POSIX_FADV_RANDOM)
-        if _RWF_NOWAIT and not self._nowait_works(os.path.dirname(path), file.fd):
-            file._nowait = 0
+        try:
+            if scattered and _RWF_NOWAIT:
+                # Else even RWF_NOWAIT finds memory for all that the kernel reads ahead, 8 MiB
+                # where a device says so: measured, 20 ms of the loop.
+                os.posix_fadvise(file.fd, 0, 0, os.POSIX_FADV_RANDOM)
+            if _RWF_NOWAIT and not self._nowait_works(os.path.dirname(path), file.fd):
+                file._nowait = 0
+        except OSError:
+            file.close()
+            raise
         return file
 
     def _nowait_works(self, directory: str, fd: int) -> bool:

@@ -6,7 +6,7 @@ the files may be damaged, or in use by a running broker.
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
 from ottla.model.errors import ApiError
@@ -367,13 +367,6 @@ _BY_SUFFIX: dict[str, Callable[[Disk, str], Iterator[Row]]] = {
 # For people and for JSON.
 
 _INDENT = {"file": "", "record": "    "}
-
-
-def text_of(row: Mapping[str, Value]) -> str:
-    """Return the row as one line: its kind, then `name=value`."""
-    kind = str(row["kind"])
-    fields = " ".join(f"{name}={_readable(value)}" for name, value in row.items() if name != "kind")
-    return f"{_INDENT.get(kind, '  ')}{kind} {fields}"
 
 
 def _readable(value: Value) -> str:

@@ -87,13 +87,6 @@ class LeaderEpochs:
         at = bisect_right(self._starts, offset) - 1
         return self._epochs[at] if at >= 0 else NO_LEADER_EPOCH
 
-    def start_of(self, epoch: LeaderEpoch) -> Offset | None:
-        """Return where `epoch` begins, None if it has no entry."""
-        at = bisect_left(self._epochs, epoch)
-        if at < len(self._epochs) and self._epochs[at] == epoch:
-            return self._starts[at]
-        return None
-
     def truncate_from_end(self, end_offset: Offset) -> None:
         """Forget epochs that begin at `end_offset` or later."""
         keep = bisect_left(self._starts, end_offset)

@@ -214,9 +214,6 @@ class OffsetIndex:
             self._from = self._written
         return max(count, 0) * ENTRY_SIZE
 
-    def is_loaded(self) -> bool:
-        return self._from == 0
-
     def _load_all(self) -> None:
         offsets, positions = self._offsets, self._positions
         first, written = self._from, self._written

@@ -2,7 +2,7 @@
 
 Functions take `read(size, position)`: a file's `pread`, or its `pread_now`,
 which returns None where it would wait; then `NotCached` is raised, and a worker
-does the same with `pread`.
+does the same with `pread_once`.
 """
 
 from collections.abc import Callable, Iterator
@@ -191,7 +191,9 @@ def find_run(
     max_bytes: int,
     boundary: int,
 ) -> Run | None:
-    """Find what `read_chunk` would read, by headers alone; None where it is nothing or one batch.
+    """Find what `read_chunk` would read, by headers alone.
+
+    None where it is nothing, or a first batch larger than `max_bytes`.
 
     Raises:
         NotABatch, NotCached: as for `places`.

@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator
 from enum import Enum
 from typing import Any, Generic, TypeVar
 
-from ottla.model.errors import ApiError, ErrorCode, StorageError
+from ottla.model.errors import ApiError, ErrorCode
 from ottla.model.ids import TopicPartition, Uuid
 from ottla.model.isolation import CompressionType
 from ottla.model.randomness import Randomness
@@ -483,10 +483,3 @@ class LogWorld:
             shown = slot.partition.high_watermark
             if self.durable and shown > max(slot.log.flushed_end_offset, slot.shown):
                 raise Wrong(f"{slot.partition} shows what is not flushed")
-
-    def tolerate(self, action: Callable[[], None]) -> None:
-        """Do it where the disk may refuse: the model counts what was completed only."""
-        try:
-            action()
-        except (ApiError, StorageError):
-            self._check_online()

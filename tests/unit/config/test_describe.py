@@ -3,7 +3,6 @@
 from ottla.config.broker_config import BrokerConfig
 from ottla.config.describe import (
     Synonym,
-    all_keys,
     describe_all_brokers,
     describe_broker,
     describe_client_metrics,
@@ -60,7 +59,3 @@ def test_entries_are_sorted_and_filtered() -> None:
 def test_what_was_stored_by_another_release_is_shown_as_it_is() -> None:
     (entry,) = describe_topic(BrokerConfig(), {"retention.ms": "soon"}, {"retention.ms"})
     assert entry.value == "soon"
-
-
-def test_all_tables_are_listed() -> None:
-    assert [scope for scope, _ in all_keys()] == ["broker", "topic", "group", "client metrics"]

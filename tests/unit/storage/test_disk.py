@@ -56,7 +56,7 @@ def test_a_large_read_comes_whole(place: Place) -> None:
     data = bytes(range(256)) * 4000
     file = disk.open(f"{root}/a", create=True)
     file.pwrite(data, 0)
-    for size in (1, 1000, disk_module.PROBE_STRIDE, disk_module.PROBE_STRIDE + 1, len(data)):
+    for size in (1, 1000, disk_module.PROBE_BYTES, disk_module.PROBE_BYTES + 1, len(data)):
         assert bytes(file.pread_now(size, 0) or b"") == data[:size]
     file.close()
 

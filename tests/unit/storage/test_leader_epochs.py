@@ -69,9 +69,8 @@ def test_truncations_agree_with_the_list_of_every_record(
         assert next(iter(tail)) == (of_offset[cut], cut)
 
 
-def test_the_start_of_an_epoch_is_found() -> None:
+def test_nothing_is_left_when_cleared() -> None:
     epochs = made((1, 0), (3, 10))
-    assert [epochs.start_of(epoch) for epoch in (0, 1, 2, 3, 4)] == [None, 0, None, 10, None]
     epochs.clear()
     assert len(epochs) == 0
     assert epochs.latest == -1
