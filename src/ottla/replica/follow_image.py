@@ -69,7 +69,8 @@ class ReplicaFollower:
                 )
                 self._replicas.add(partition)
             self._configure(partition, topic)
-            if state.leader == self._broker_id:
+            # A log of an offline directory is in doubt, whatever else changed about its topic.
+            if state.leader == self._broker_id and partition.log.directory.is_online:
                 partition.become_leader(state.leader_epoch)
             elif partition.is_leader:
                 partition.resign()

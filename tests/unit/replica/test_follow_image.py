@@ -126,3 +126,15 @@ def test_a_partition_whose_directory_is_offline_is_not_there() -> None:
     world.offline = set()
     world.follow(image(topic(state(), state())), "t")
     assert world.led() == {0: 0, 1: 0}, "it is tried again with the next change of the topic"
+
+
+def test_a_log_of_an_offline_directory_is_not_led_again() -> None:
+    """Not by a change of its topic's settings, and not by an epoch that names this broker."""
+    world = World()
+    world.follow(image(topic(state())), "t")
+    (partition,) = world.replicas
+    partition.log.directory.go_offline("for the test")
+    world.follow(image(topic(state(), configs={"retention.ms": "1"})), "t")
+    assert world.led() == {}
+    world.follow(image(topic(state(epoch=1))), "t")
+    assert world.led() == {}
