@@ -9,10 +9,12 @@ list of lines. See `tests/transcripts/group/`.
 from collections.abc import Callable
 from typing import Any
 
+from ottla.coordinator.group import administration, classic_requests, commits
 from ottla.coordinator.group.classic import java_uuid
 from ottla.coordinator.group.records import GroupStored, OffsetStored
 from ottla.coordinator.group.settings import Caller, GroupSettings
 from ottla.coordinator.group.shard import GroupShard
+from ottla.coordinator.group.surroundings import Surroundings
 from ottla.coordinator.outcome import Outcome, Waiter
 from ottla.model.errors import ApiError, ErrorCode
 from ottla.wire.generated.heartbeat import HeartbeatRequest
@@ -68,6 +70,7 @@ class GroupWorld:
         self.log: list[tuple[bytes, bytes | None]] = []
         self.refuse: ErrorCode | None = None
         self.randomness = CountingRandomness()
+        self.surroundings = Surroundings(self.settings, self.randomness)
         self.shard = self._new_shard()
         self.parked: dict[int, NamedWaiter] = {}
         self.lines: list[str] = []
@@ -78,7 +81,7 @@ class GroupWorld:
         self.carry_out(self.shard.loaded(self.now_ms))
 
     def _new_shard(self) -> GroupShard:
-        return GroupShard(self.settings, self.randomness)
+        return GroupShard(self.surroundings)
 
     # The runtime's part
 
@@ -184,7 +187,10 @@ class GroupWorld:
             reason=options.get("reason"),
         )
         caller = Caller(name, "/host", int(options.get("v", 9)))
-        self.decide(name, lambda waiter: self.shard.join(request, caller, waiter, self.now_ms))
+        self.decide(
+            name,
+            lambda waiter: classic_requests.join(self.shard, request, caller, waiter, self.now_ms),
+        )
 
     def _sync(self, names: list[str], options: dict[str, str]) -> None:
         (name,) = names
@@ -206,7 +212,9 @@ class GroupWorld:
             protocol_name=options.get("protocol"),
             assignments=assignments,
         )
-        self.decide(name, lambda waiter: self.shard.sync(request, waiter, self.now_ms))
+        self.decide(
+            name, lambda waiter: classic_requests.sync(self.shard, request, waiter, self.now_ms)
+        )
 
     def _heartbeat(self, names: list[str], options: dict[str, str]) -> None:
         for name in names:
@@ -218,7 +226,9 @@ class GroupWorld:
             )
             self.decide(
                 name,
-                lambda waiter, request=request: self.shard.heartbeat(request, waiter, self.now_ms),
+                lambda waiter, request=request: classic_requests.heartbeat(
+                    self.shard, request, waiter, self.now_ms
+                ),
             )
 
     def _leave(self, names: list[str], options: dict[str, str]) -> None:
@@ -232,7 +242,7 @@ class GroupWorld:
         request = LeaveGroupRequest(group_id=options.get("group", "g"), members=members)
         self.decide(
             names[0] if names else "admin",
-            lambda waiter: self.shard.leave(request, waiter, self.now_ms),
+            lambda waiter: classic_requests.leave(self.shard, request, waiter, self.now_ms),
         )
 
     def _commit(self, names: list[str], options: dict[str, str]) -> None:
@@ -259,7 +269,9 @@ class GroupWorld:
             topics=list(topics.values()),
         )
         caller = Caller(name, "/host", int(options.get("v", 9)))
-        self.decide(name, lambda waiter: self.shard.commit(request, caller, waiter, self.now_ms))
+        self.decide(
+            name, lambda waiter: commits.commit(self.shard, request, caller, waiter, self.now_ms)
+        )
 
     def _fetch(self, names: list[str], options: dict[str, str]) -> None:
         topics = None
@@ -271,13 +283,13 @@ class GroupWorld:
                     OffsetFetchRequestTopics(name=topic, partition_indexes=[int(partition)])
                 )
         request = OffsetFetchRequestGroup(group_id=options.get("group", "g"), topics=topics)
-        found = self.shard.fetch(request, "stable" in options)
-        for topic in found.topics:
-            for part in topic.partitions:
+        found = commits.fetch(self.shard, request, "stable" in options)
+        for answered in found.topics:
+            for part in answered.partitions:
                 error = f" {ErrorCode(part.error_code).name}" if part.error_code else ""
                 metadata = f" {part.metadata!r}" if part.metadata else ""
                 self.lines.append(
-                    f"{topic.name}-{part.partition_index}@{part.committed_offset}{metadata}{error}"
+                    f"{answered.name}-{part.partition_index}@{part.committed_offset}{metadata}{error}"
                 )
 
     def _delete_offsets(self, names: list[str], options: dict[str, str]) -> None:
@@ -290,17 +302,19 @@ class GroupWorld:
         request = OffsetDeleteRequest(
             group_id=options.get("group", "g"), topics=list(topics.values())
         )
-        self.decide("admin", lambda waiter: self.shard.delete_offsets(request, waiter))
+        self.decide("admin", lambda waiter: commits.delete_offsets(self.shard, request, waiter))
 
     def _delete_topic(self, names: list[str], options: dict[str, str]) -> None:
         self.carry_out(self.shard.delete_topics(set(names)))
 
     def _delete_group(self, names: list[str], options: dict[str, str]) -> None:
-        self.decide("admin", lambda waiter: self.shard.delete_groups(names or ["g"], waiter))
+        self.decide(
+            "admin", lambda waiter: administration.delete_groups(self.shard, names or ["g"], waiter)
+        )
 
     def _describe(self, names: list[str], options: dict[str, str]) -> None:
         for group_id in names or ["g"]:
-            group = self.shard.describe_group(group_id, int(options.get("v", 6)))
+            group = administration.describe_group(self.shard, group_id, int(options.get("v", 6)))
             error = f" {ErrorCode(group.error_code).name}" if group.error_code else ""
             message = f" ({group.error_message})" if group.error_message else ""
             self.lines.append(
@@ -316,14 +330,16 @@ class GroupWorld:
 
     def _list(self, names: list[str], options: dict[str, str]) -> None:
         states = set(names)
-        for group in self.shard.list_groups(lambda state, kind: not states or state in states):
+        for group in administration.list_groups(
+            self.shard, lambda state, kind: not states or state in states
+        ):
             self.lines.append(
                 f"{group.group_id}: {group.group_state} {group.group_type} "
                 f"{group.protocol_type or '-'}"
             )
 
     def _history(self, names: list[str], options: dict[str, str]) -> None:
-        group = self.shard.group(names[0] if names else "g")
+        group = self.shard.groups.get(names[0] if names else "g")
         for rebalance in group.history.rebalances if group is not None else ():
             causes = ", ".join(
                 f"{self.alias(cause.member_id)} {cause.why.value}"

@@ -75,6 +75,7 @@ class Groups(GroupCoordinator):
             system.randomness,
             partition_count=config.offsets_topic_num_partitions,
         )
+        self.surroundings.config = config
         self._replicas = replicas
         self._clock = system.clock
 
@@ -82,9 +83,13 @@ class Groups(GroupCoordinator):
         """Take over changed settings; they count from the next decision on."""
         for name, value in _taken_from(config).items():
             setattr(self.settings, name, value)
+        self.surroundings.config = config
 
     def follow(self, image: Image, delta: Delta) -> None:
         """Load and unload with the leadership of the topic's partitions; forget deleted topics."""
+        self.surroundings.image = image
+        if delta.topics:
+            self.topics_changed(delta.topics)
         gone = [name for name in delta.topics if name not in image.topics]
         if gone:
             self.topics_deleted(gone)

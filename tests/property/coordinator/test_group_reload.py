@@ -121,9 +121,7 @@ def check(world: GroupWorld) -> None:
 
 
 def groups_of(shard: GroupShard) -> list[ClassicGroup]:
-    listed = shard.list_groups(lambda state, kind: True)
-    groups = [shard.group(row.group_id) for row in listed]
-    return [group for group in groups if group is not None]
+    return [group for group in shard.groups.values() if isinstance(group, ClassicGroup)]
 
 
 @settings(max_examples=150, deadline=None)

@@ -24,11 +24,12 @@ from enum import Enum
 
 from ottla.coordinator.deadlines import Deadlines
 from ottla.coordinator.group.history import Cause, History, Why
+from ottla.coordinator.group.kinds import Kind, Out
 from ottla.coordinator.group.members import Member, Members, Protocols
-from ottla.coordinator.group.records import GroupRecord, GroupStored
+from ottla.coordinator.group.records import NO_TIMESTAMP, GroupRecord, GroupStored
 from ottla.coordinator.group.settings import NEW_MEMBER_JOIN_TIMEOUT_MS, Caller, GroupSettings
 from ottla.coordinator.group.subscription import subscribed_topics
-from ottla.coordinator.outcome import Outcome, Waiter
+from ottla.coordinator.outcome import Waiter
 from ottla.model.errors import ApiError, ErrorCode
 from ottla.model.ids import Uuid
 from ottla.model.randomness import Randomness
@@ -93,11 +94,10 @@ class _Join:
             self.protocols.setdefault(protocol.name, protocol.metadata)
 
 
-Out = Outcome[GroupRecord]
-
-
 class ClassicGroup:
     """The rules of one group. `settings` and `deadlines` are shared with its shard."""
+
+    kind = Kind.CLASSIC
 
     __slots__ = (
         "_deadlines",
@@ -109,6 +109,7 @@ class ClassicGroup:
         "_settings",
         "_subscriptions",
         "_topics",
+        "applied",
         "generation",
         "group_id",
         "history",
@@ -136,6 +137,8 @@ class ClassicGroup:
         self.protocol_name: str | None = None
         self.members = Members()
         self.history = History()
+        self.applied: GroupMetadataValue | None = None
+        """What the log says of the group; None before anything, and of one that holds offsets."""
         # The first rebalance of an empty group waits for more members to come.
         self._is_initial = False
         self._initial_delay_ms = 0
@@ -153,7 +156,28 @@ class ClassicGroup:
     @property
     def is_simple(self) -> bool:
         """Made by a commit without membership; nothing but its offsets is stored."""
-        return self.protocol_type is None and self.state is EMPTY and not self.members.pending
+        return (
+            self.applied is None
+            and self.protocol_type is None
+            and self.state is EMPTY
+            and not self.members.pending
+        )
+
+    @property
+    def state_name(self) -> str:
+        return self.state.value
+
+    @property
+    def is_empty(self) -> bool:
+        return self.state is EMPTY
+
+    @property
+    def is_forgettable(self) -> bool:
+        return self.state is EMPTY and not self.members.pending
+
+    @property
+    def is_gone(self) -> bool:
+        return self.state is DEAD
 
     @property
     def uses_consumer_protocol(self) -> bool:
@@ -199,6 +223,34 @@ class ClassicGroup:
                 for member in self.members
             ],
         )
+
+    def apply(self, record: GroupRecord) -> None:
+        """Keep the last record; without a value, the group is deleted."""
+        assert isinstance(record, GroupStored)
+        self.applied = record.value
+        if record.value is None:
+            self.die()
+
+    def loaded(self, now_ms: int) -> Out:
+        """Make the working state from what was applied, and set deadlines."""
+        if self.applied is None:
+            return Out()
+        self.restore(self.applied)
+        return self.resume(now_ms)
+
+    def wake(self, key: tuple[str, ...], now_ms: int) -> Out:
+        """A session, the time to join or the time to sync is over."""
+        if key[0] == "session":
+            return self.session_expired(key[2], now_ms)
+        if key[0] == "join":
+            return self.join_expired(now_ms)
+        return self.sync_expired(now_ms) if key[0] == "sync" else Out()
+
+    def topics_changed(self, topics: frozenset[str]) -> None:
+        """The leader watches topics itself."""
+
+    def tombstones(self) -> list[GroupRecord]:
+        return [GroupStored(self.group_id, None)]
 
     def restore(self, value: GroupMetadataValue) -> None:
         """Take over what the log says; `resume` sets the deadlines."""
@@ -533,6 +585,7 @@ class ClassicGroup:
         generation: int,
         now_ms: int,
         transactional: bool = False,
+        api_version: int = 0,
     ) -> None:
         """May these offsets be committed? A member's commit keeps its session alive.
 
@@ -555,6 +608,29 @@ class ClassicGroup:
             raise ApiError(ErrorCode.REBALANCE_IN_PROGRESS)
         if member is not None:
             self._expect_heartbeat(member, now_ms)
+
+    def check_fetch(self, member_id: str | None, epoch: int) -> None:
+        """Anybody may; only newer kinds know who asks."""
+
+    def check_delete_offsets(self) -> None:
+        """Raises ApiError: there are members whose subscriptions are not known."""
+        if self.state is not EMPTY and not self.uses_consumer_protocol:
+            raise ApiError(ErrorCode.NON_EMPTY_GROUP)
+
+    def offsets_expire_from(self) -> int | None:
+        """When the retention of all offsets began; None: they do not expire now.
+
+        -1: each by its own commit. An empty group's count from when it became
+        empty, those of a simple group or of topics no consumer of a stable group
+        subscribes to any more from their commit.
+        """
+        if self.protocol_type is None:
+            return NO_TIMESTAMP
+        if self.state is EMPTY:
+            return self.state_since_ms
+        if self.state is STABLE and self.topics() is not None:
+            return NO_TIMESTAMP
+        return None
 
     # LeaveGroup
 
@@ -761,7 +837,7 @@ class ClassicGroup:
     # Small parts
 
     def die(self) -> None:
-        """The group was deleted."""
+        """The group was deleted, or another took its place."""
         self._move(DEAD, self.state_since_ms)
         for key in ("join", "sync"):
             self._deadlines.cancel((key, self.group_id))

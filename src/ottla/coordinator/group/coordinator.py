@@ -8,11 +8,13 @@ handlers' matter: what arrives here names topics that exist.
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
+from ottla.coordinator.group import administration, classic_requests, commits
 from ottla.coordinator.group.classic import ClassicGroup, GroupState, join_error
 from ottla.coordinator.group.history import Rebalance
 from ottla.coordinator.group.lookups import Lookups
 from ottla.coordinator.group.settings import Caller, GroupSettings
 from ottla.coordinator.group.shard import GroupShard
+from ottla.coordinator.group.surroundings import Surroundings
 from ottla.coordinator.outcome import LogPort, Outcome, Waiter
 from ottla.coordinator.routing import partition_for
 from ottla.coordinator.runtime import CoordinatorRuntime
@@ -62,12 +64,13 @@ class GroupCoordinator:
         gather_quiet_ms: int = GATHER_QUIET_MS,
     ) -> None:
         self.settings = settings
+        self.surroundings = Surroundings(settings, randomness)
         self._gather_quiet_ms = gather_quiet_ms
         self._transport_clock = transport_clock
         self._lookups = Lookups()
         self._runtime: CoordinatorRuntime[GroupShard] = CoordinatorRuntime(
             CONSUMER_OFFSETS,
-            lambda partition: GroupShard(settings, randomness),
+            lambda partition: GroupShard(self.surroundings),
             clock,
             transport_clock,
             partition_count=partition_count,
@@ -98,6 +101,11 @@ class GroupCoordinator:
         names = set(topics)
         self._runtime.tell_all(lambda shard, now_ms: shard.delete_topics(names))
 
+    def topics_changed(self, topics: Iterable[TopicName]) -> None:
+        """Topics were made, deleted or got partitions; `surroundings.image` has them already."""
+        names = frozenset(topics)
+        self._runtime.tell_all(lambda shard, now_ms: shard.topics_changed(names))
+
     def close(self) -> None:
         self._runtime.close()
 
@@ -118,7 +126,9 @@ class GroupCoordinator:
             await self._gather(request, caller)
             response: JoinGroupResponse = await self._write(
                 request.group_id,
-                lambda shard, waiter, now_ms: shard.join(request, caller, waiter, now_ms),
+                lambda shard, waiter, now_ms: classic_requests.join(
+                    shard, request, caller, waiter, now_ms
+                ),
             )
         except ApiError as error:
             return join_error(error.code, "")
@@ -157,7 +167,7 @@ class GroupCoordinator:
         try:
             response: SyncGroupResponse = await self._write(
                 request.group_id,
-                lambda shard, waiter, now_ms: shard.sync(request, waiter, now_ms),
+                lambda shard, waiter, now_ms: classic_requests.sync(shard, request, waiter, now_ms),
             )
         except ApiError as error:
             return SyncGroupResponse(error_code=error.code)
@@ -170,7 +180,9 @@ class GroupCoordinator:
         try:
             response: HeartbeatResponse = await self._write(
                 request.group_id,
-                lambda shard, waiter, now_ms: shard.heartbeat(request, waiter, now_ms),
+                lambda shard, waiter, now_ms: classic_requests.heartbeat(
+                    shard, request, waiter, now_ms
+                ),
             )
         except ApiError as error:
             if error.code is ErrorCode.COORDINATOR_LOAD_IN_PROGRESS:
@@ -185,7 +197,9 @@ class GroupCoordinator:
         try:
             response: LeaveGroupResponse = await self._write(
                 request.group_id,
-                lambda shard, waiter, now_ms: shard.leave(request, waiter, now_ms),
+                lambda shard, waiter, now_ms: classic_requests.leave(
+                    shard, request, waiter, now_ms
+                ),
             )
         except ApiError as error:
             if error.code is not ErrorCode.UNKNOWN_MEMBER_ID:
@@ -210,20 +224,22 @@ class GroupCoordinator:
         """Commit for topics that exist. Raises ApiError, which is every partition's then."""
         response: OffsetCommitResponse = await self._write(
             request.group_id,
-            lambda shard, waiter, now_ms: shard.commit(request, caller, waiter, now_ms),
+            lambda shard, waiter, now_ms: commits.commit(shard, request, caller, waiter, now_ms),
         )
         return response
 
     async def committed_topics(self, group_id: str) -> list[OffsetFetchRequestTopics]:
         """What a group has committed offsets for, as a question. Raises ApiError as `fetch_offsets`."""
-        return await self._read_offsets(group_id, lambda shard: shard.committed_topics(group_id))
+        return await self._read_offsets(
+            group_id, lambda shard: commits.committed_topics(shard, group_id)
+        )
 
     async def fetch_offsets(
         self, request: OffsetFetchRequestGroup, require_stable: bool
     ) -> OffsetFetchResponseGroup:
         """What one group committed. Raises ApiError, which is the group's then."""
         return await self._read_offsets(
-            request.group_id, lambda shard: shard.fetch(request, require_stable)
+            request.group_id, lambda shard: commits.fetch(shard, request, require_stable)
         )
 
     async def _read_offsets(self, group_id: str, look: Callable[[GroupShard], T]) -> T:
@@ -240,7 +256,8 @@ class GroupCoordinator:
         if not request.group_id:
             raise ApiError(ErrorCode.INVALID_GROUP_ID)
         response: OffsetDeleteResponse = await self._write(
-            request.group_id, lambda shard, waiter, now_ms: shard.delete_offsets(request, waiter)
+            request.group_id,
+            lambda shard, waiter, now_ms: commits.delete_offsets(shard, request, waiter),
         )
         return response
 
@@ -256,8 +273,10 @@ class GroupCoordinator:
                 described.append(
                     await self._runtime.read(
                         self.partition_for(group_id),
-                        lambda shard, group_id=group_id: shard.describe_group(  # type: ignore[misc]
-                            group_id, api_version
+                        lambda shard, group_id=group_id: administration.describe_group(
+                            shard,  # type: ignore[misc]
+                            group_id,
+                            api_version,
                         ),
                     )
                 )
@@ -281,7 +300,7 @@ class GroupCoordinator:
         for partition in self._runtime.partitions():
             try:
                 groups += await self._runtime.read(
-                    partition, lambda shard: shard.list_groups(wanted)
+                    partition, lambda shard: administration.list_groups(shard, wanted)
                 )
             except ApiError as error:
                 if error.code is not ErrorCode.NOT_COORDINATOR:
@@ -298,8 +317,10 @@ class GroupCoordinator:
             try:
                 results += await self._runtime.write(
                     partition,
-                    lambda shard, waiter, now_ms, ids=ids: shard.delete_groups(  # type: ignore[misc]
-                        ids, waiter
+                    lambda shard, waiter, now_ms, ids=ids: administration.delete_groups(
+                        shard,  # type: ignore[misc]
+                        ids,
+                        waiter,
                     ),
                 )
             except ApiError as error:
@@ -311,13 +332,14 @@ class GroupCoordinator:
 
     def rebalances(self, group_id: str) -> list[Rebalance]:
         """The last rebalances of a group, oldest first; empty if it is not known here."""
-        group = self.peek(group_id)
+        shard = self._runtime.peek(self.partition_for(group_id))
+        group = None if shard is None else shard.groups.get(group_id)
         return [] if group is None else list(group.history.rebalances)
 
     def peek(self, group_id: str) -> ClassicGroup | None:
         """A classic group as it is now, for the console and for tests."""
         shard = self._runtime.peek(self.partition_for(group_id))
-        return None if shard is None else shard.group(group_id)
+        return None if shard is None else shard.classic(group_id)
 
     async def _write(
         self, group_id: str, decide: Callable[[GroupShard, Waiter, int], Outcome[Any]]

@@ -23,6 +23,14 @@ class Why(Enum):
     JOIN_EXPIRED = "did not rejoin in time"
     SYNC_EXPIRED = "did not sync in time"
     OVER_CAPACITY = "group over group.max.size"
+    SUBSCRIBED = "changed subscription"
+    TOPICS_CHANGED = "topics changed"
+    ASSIGNOR_CHANGED = "changed assignor"
+    REBALANCE_EXPIRED = "did not give partitions up in time"
+    STATIC_LEFT = "static member left, to be back"
+    CONVERTED = "group converted"
+    TOPOLOGY_CHANGED = "changed topology"
+    CONFIG_CHANGED = "group settings changed"
     ASSIGNMENT_NOT_STORED = "assignment could not be stored"
 
 

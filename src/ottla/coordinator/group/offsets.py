@@ -10,7 +10,7 @@ Everything here is changed by `apply` and `apply_marker` alone.
 
 from collections.abc import Iterator
 
-from ottla.coordinator.group.classic import EMPTY, STABLE, ClassicGroup
+from ottla.coordinator.group.kinds import Group
 from ottla.coordinator.group.records import NO_TIMESTAMP, CommittedOffset, OffsetStored
 from ottla.model.ids import NO_PRODUCER_ID, Offset, PartitionId, ProducerId, TopicName
 
@@ -75,13 +75,13 @@ class Offsets:
                     yield OffsetStored(group_id, topic, partition, None)
 
     def expired(
-        self, group_id: str, group: ClassicGroup, now_ms: int, retention_ms: int
+        self, group_id: str, group: Group, now_ms: int, retention_ms: int
     ) -> tuple[list[OffsetStored], bool]:
         """Return tombstones for what has expired, and whether nothing is left then."""
         topics = self._by_group.get(group_id)
         if not topics:
             return [], group_id not in self._open
-        since_ms = expires_from(group)
+        since_ms = group.offsets_expire_from()
         if since_ms is None:
             return [], False
         tombstones = []
@@ -152,22 +152,6 @@ class Offsets:
         _remove(self._by_group, group_id, topic, partition)
         for producer_id in self._open.get(group_id, ()):
             _remove(self._pending[producer_id], group_id, topic, partition)
-
-
-def expires_from(group: ClassicGroup) -> int | None:
-    """When the retention of all of a group's offsets began; None: they do not expire now.
-
-    -1: each by its own commit. An empty group's count from when it became
-    empty, those of a simple group or of topics no consumer of a stable group
-    subscribes to any more from their commit.
-    """
-    if group.protocol_type is None:
-        return NO_TIMESTAMP
-    if group.state is EMPTY:
-        return group.state_since_ms
-    if group.state is STABLE and group.topics() is not None:
-        return NO_TIMESTAMP
-    return None
 
 
 def _is_expired(committed: CommittedOffset, since_ms: int, now_ms: int, retention_ms: int) -> bool:

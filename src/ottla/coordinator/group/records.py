@@ -7,9 +7,10 @@ its version; no value is a tombstone. Written are the versions Kafka 4.3
 writes: offsets 4 (1 when they carry their own expiry), metadata 3.
 """
 
+from functools import cache
+from importlib import import_module
 from typing import NamedTuple
 
-from ottla.model.errors import ProtocolError
 from ottla.model.ids import ZERO_UUID, Offset, PartitionId, TopicName, Uuid
 from ottla.wire.generated.records.group_metadata_key import GroupMetadataKey
 from ottla.wire.generated.records.group_metadata_value import GroupMetadataValue
@@ -17,6 +18,7 @@ from ottla.wire.generated.records.legacy_offset_commit_key import LegacyOffsetCo
 from ottla.wire.generated.records.legacy_offset_commit_value import LegacyOffsetCommitValue
 from ottla.wire.generated.records.offset_commit_key import OffsetCommitKey
 from ottla.wire.generated.records.offset_commit_value import OffsetCommitValue
+from ottla.wire.message import Message
 from ottla.wire.prefixed import (
     decode_key,
     decode_versioned,
@@ -28,8 +30,6 @@ from ottla.wire.prefixed import (
 LEGACY_OFFSET = 0
 OFFSET = 1
 GROUP = 2
-LAST_KNOWN_TYPE = 23
-"""Keys above are of a Kafka newer than the one we know."""
 
 NO_TIMESTAMP = -1
 
@@ -64,16 +64,29 @@ class GroupStored(NamedTuple):
     value: GroupMetadataValue | None
 
 
-class NewerProtocolStored(NamedTuple):
-    """A record of a consumer, share or streams group (KIP-848, 932, 1071), kept as it is."""
+class ModernStored(NamedTuple):
+    """A record of a consumer, share or streams group (KIP-848, 932, 1071), or its tombstone.
+
+    `key` is one of the generated `...Key` messages of types 3 to 23, `value` the `...Value` that
+    belongs to it. `record_of` makes one.
+    """
 
     group_id: str
-    record_type: int
-    key: bytes
-    value: bytes | None
+    key: Message
+    value: Message | None
+
+    @property
+    def record_type(self) -> int:
+        number: int = self.key.RECORD_TYPE  # type: ignore[attr-defined]
+        return number
 
 
-GroupRecord = OffsetStored | GroupStored | NewerProtocolStored
+GroupRecord = OffsetStored | GroupStored | ModernStored
+
+
+def record_of(key: Message, value: Message | None) -> ModernStored:
+    """The record of `key`, whose group it names; without a value its tombstone."""
+    return ModernStored(key.group_id, key, value)  # type: ignore[attr-defined]
 
 
 def encode(record: GroupRecord) -> tuple[bytes, bytes | None]:
@@ -98,7 +111,8 @@ def encode(record: GroupRecord) -> tuple[bytes, bytes | None]:
     if isinstance(record, GroupStored):
         key = encode_key(GroupMetadataKey(group=record.group_id))
         return key, None if record.value is None else encode_versioned(record.value, 3)
-    return record.key, record.value
+    value_bytes = None if record.value is None else encode_versioned(record.value, 0)
+    return encode_key(record.key), value_bytes
 
 
 def decode(key: bytes, value: bytes | None) -> GroupRecord | None:
@@ -128,9 +142,16 @@ def decode(key: bytes, value: bytes | None) -> GroupRecord | None:
         return GroupStored(group_id, metadata)
     if record_type == LEGACY_OFFSET:
         return _decode_legacy(key, value)
-    if 3 <= record_type <= LAST_KNOWN_TYPE:
-        return NewerProtocolStored(_group_id_of(key), record_type, key, value)
-    return None
+    return _decode_modern(record_type, key, value)
+
+
+def _decode_modern(record_type: int, key: bytes, value: bytes | None) -> ModernStored | None:
+    classes = modern_classes(record_type)
+    if classes is None:
+        return None
+    key_class, value_class = classes
+    found = decode_key(key_class, key)
+    return record_of(found, None if value is None else decode_versioned(value_class, value))
 
 
 def _decode_legacy(key: bytes, value: bytes | None) -> OffsetStored:
@@ -153,14 +174,37 @@ def _decode_legacy(key: bytes, value: bytes | None) -> OffsetStored:
     return OffsetStored(name.group, name.topic, name.partition, committed)
 
 
-def _group_id_of(key: bytes) -> str:
-    """The string behind the type: the group id in every newer key."""
-    if len(key) < 4:
-        raise ProtocolError("a record key without a group id")
-    length = int.from_bytes(key[2:4], "big")
-    if len(key) < 4 + length:
-        raise ProtocolError("a group id runs over the end of its key")
-    try:
-        return key[4 : 4 + length].decode()
-    except UnicodeDecodeError as error:
-        raise ProtocolError("a group id is not UTF-8") from error
+MODERN_TYPES = {
+    3: "consumer_group_metadata",
+    4: "consumer_group_partition_metadata",
+    5: "consumer_group_member_metadata",
+    6: "consumer_group_target_assignment_metadata",
+    7: "consumer_group_target_assignment_member",
+    8: "consumer_group_current_member_assignment",
+    10: "share_group_member_metadata",
+    11: "share_group_metadata",
+    12: "share_group_target_assignment_metadata",
+    13: "share_group_target_assignment_member",
+    14: "share_group_current_member_assignment",
+    15: "share_group_state_partition_metadata",
+    16: "consumer_group_regular_expression",
+    17: "streams_group_metadata",
+    19: "streams_group_member_metadata",
+    20: "streams_group_target_assignment_metadata",
+    21: "streams_group_target_assignment_member",
+    22: "streams_group_current_member_assignment",
+    23: "streams_group_topology",
+}
+"""Record type -> what it is called. Types 9 and 18 were never released."""
+
+
+@cache
+def modern_classes(record_type: int) -> tuple[type[Message], type[Message]] | None:
+    """The messages of a type's keys and values, loaded on first use; None for an unknown type."""
+    name = MODERN_TYPES.get(record_type)
+    if name is None:
+        return None
+    title = "".join(word.capitalize() for word in name.split("_"))
+    keys = import_module(f"ottla.wire.generated.records.{name}_key")
+    values = import_module(f"ottla.wire.generated.records.{name}_value")
+    return getattr(keys, f"{title}Key"), getattr(values, f"{title}Value")

@@ -13,7 +13,7 @@ import pytest
 from ottla.coordinator.group.records import (
     CommittedOffset,
     GroupStored,
-    NewerProtocolStored,
+    ModernStored,
     OffsetStored,
     decode,
     encode,
@@ -45,7 +45,7 @@ def test_every_record_of_kafka_is_written_back_byte_for_byte() -> None:
         kinds.add((type(decoded), record.value is None))
     assert kinds == {
         (kind, deleted)
-        for kind in (OffsetStored, GroupStored, NewerProtocolStored)
+        for kind in (OffsetStored, GroupStored, ModernStored)
         for deleted in (False, True)
     }
 
