@@ -97,12 +97,13 @@ async def describe_groups(
     if context.api_version >= 3 and request.include_authorized_operations:
         for group in described:
             if not group.error_code:
-                group.authorized_operations = _operations(context, group.group_id)
+                group.authorized_operations = operations(context, group.group_id)
     response.groups.extend(described)
     return response
 
 
-def _operations(context: Context, group_id: str) -> int:
+def operations(context: Context, group_id: str) -> int:
+    """What the client may do to a group, as a bit set."""
     return sum(
         1 << bit
         for operation, bit in GROUP_OPERATIONS.items()

@@ -41,6 +41,8 @@ HANDLERS: dict[int, str] = {
     44: "configs:incremental_alter_configs",
     47: "group_offsets:offset_delete",
     60: "metadata:describe_cluster",
+    68: "consumer_groups:consumer_group_heartbeat",
+    69: "consumer_groups:consumer_group_describe",
     74: "configs:list_config_resources",
     75: "metadata:describe_topic_partitions",
 }

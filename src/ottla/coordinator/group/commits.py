@@ -3,7 +3,7 @@
 Topics that arrive here are known to exist.
 """
 
-from ottla.coordinator.group.kinds import Out
+from ottla.coordinator.group.kinds import CommitCheck, Out
 from ottla.coordinator.group.records import NO_TIMESTAMP, CommittedOffset, OffsetStored
 from ottla.coordinator.group.settings import Caller
 from ottla.coordinator.group.shard import GroupShard
@@ -37,7 +37,11 @@ def commit(
     """OffsetCommit. A group that does not exist is made, a simple one, unless the caller
     says it is a member. Raises ApiError.
     """
-    _check_commit(shard, request, caller, now_ms)
+    check = _check_commit(shard, request, caller, now_ms)
+    if check is not None:
+        for topic in request.topics:
+            for partition in topic.partitions:
+                check(topic.name, topic.topic_id, partition.partition_index)
     out = Out()
     response = OffsetCommitResponse()
     retention_ms = request.retention_time_ms
@@ -70,21 +74,22 @@ def commit(
 
 def _check_commit(
     shard: GroupShard, request: OffsetCommitRequest, caller: Caller, now_ms: int
-) -> None:
+) -> CommitCheck | None:
     generation = request.generation_id_or_member_epoch
     group = shard.groups.get(request.group_id)
     if group is not None:
-        group.check_commit(
+        return group.check_commit(
             request.member_id,
             request.group_instance_id,
             generation,
             now_ms,
             api_version=caller.api_version,
         )
-    elif generation >= 0:
+    if generation >= 0:
         if caller.api_version >= 9:
             raise ApiError(ErrorCode.GROUP_ID_NOT_FOUND, f"Group {request.group_id} not found.")
         raise ApiError(ErrorCode.ILLEGAL_GENERATION)
+    return None
 
 
 def fetch(
@@ -92,6 +97,9 @@ def fetch(
 ) -> OffsetFetchResponseGroup:
     """OffsetFetch of one group; without topics, of everything it committed."""
     group_id = request.group_id
+    group = shard.groups.get(group_id)
+    if group is not None:
+        group.check_fetch(request.member_id, request.member_epoch)
     response = OffsetFetchResponseGroup(group_id=group_id)
     topics = request.topics
     for asked in committed_topics(shard, group_id) if topics is None else topics:

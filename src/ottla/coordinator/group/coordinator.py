@@ -8,8 +8,9 @@ handlers' matter: what arrives here names topics that exist.
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
-from ottla.coordinator.group import administration, classic_requests, commits
+from ottla.coordinator.group import administration, classic_requests, commits, consumer_requests
 from ottla.coordinator.group.classic import ClassicGroup, GroupState, join_error
+from ottla.coordinator.group.consumer import assignor_names
 from ottla.coordinator.group.history import Rebalance
 from ottla.coordinator.group.lookups import Lookups
 from ottla.coordinator.group.settings import Caller, GroupSettings
@@ -24,6 +25,11 @@ from ottla.model.ids import LeaderEpoch, PartitionId, TopicName
 from ottla.model.isolation import CompressionType
 from ottla.model.names import CONSUMER_OFFSETS
 from ottla.model.randomness import Randomness
+from ottla.wire.generated import consumer_group_describe
+from ottla.wire.generated.consumer_group_heartbeat import (
+    ConsumerGroupHeartbeatRequest,
+    ConsumerGroupHeartbeatResponse,
+)
 from ottla.wire.generated.delete_groups import DeletableGroupResult
 from ottla.wire.generated.describe_groups import DescribedGroup
 from ottla.wire.generated.heartbeat import HeartbeatRequest, HeartbeatResponse
@@ -216,6 +222,33 @@ class GroupCoordinator:
             )
         return response
 
+    async def consumer_group_heartbeat(
+        self, request: ConsumerGroupHeartbeatRequest, caller: Caller
+    ) -> ConsumerGroupHeartbeatResponse:
+        """Join, keep alive, move on, leave (KIP-848). Never waits."""
+        try:
+            values = self.surroundings.config.values
+            offered, protocols = (
+                values["group.consumer.assignors"],
+                values["group.coordinator.rebalance.protocols"],
+            )
+            assert isinstance(offered, tuple)
+            assert isinstance(protocols, tuple)
+            if "consumer" not in protocols:
+                raise ApiError(ErrorCode.UNSUPPORTED_VERSION)
+            consumer_requests.check_request(request, caller.api_version, assignor_names(offered))
+            response: ConsumerGroupHeartbeatResponse = await self._write(
+                request.group_id,
+                lambda shard, waiter, now_ms: consumer_requests.heartbeat(
+                    shard, request, caller, waiter, now_ms
+                ),
+            )
+        except ApiError as error:
+            return ConsumerGroupHeartbeatResponse(
+                error_code=error.code, error_message=error.message
+            )
+        return response
+
     # Offsets
 
     async def commit_offsets(
@@ -282,6 +315,31 @@ class GroupCoordinator:
                 )
             except ApiError as error:
                 described.append(DescribedGroup(group_id=group_id, error_code=error.code))
+        return described
+
+    async def describe_consumer_groups(
+        self, group_ids: Sequence[str]
+    ) -> list[consumer_group_describe.DescribedGroup]:
+        """One description for each id, in this order; `authorized_operations` is left open."""
+        described = []
+        for group_id in group_ids:
+            try:
+                if not group_id:
+                    raise ApiError(ErrorCode.INVALID_GROUP_ID)
+                described.append(
+                    await self._runtime.read(
+                        self.partition_for(group_id),
+                        lambda shard, group_id=group_id: (  # type: ignore[misc]
+                            administration.describe_consumer_group(shard, group_id)
+                        ),
+                    )
+                )
+            except ApiError as error:
+                described.append(
+                    consumer_group_describe.DescribedGroup(
+                        group_id=group_id, error_code=error.code, error_message=error.message
+                    )
+                )
         return described
 
     async def list_groups(

@@ -10,15 +10,19 @@ A group id belongs to one group. A kind has its commands in its own module, as
 functions over the shard; what the shard itself needs is `Group`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import Protocol
 
 from ottla.coordinator.group.history import History
 from ottla.coordinator.group.records import GroupRecord
 from ottla.coordinator.outcome import Outcome, Waiter
+from ottla.model.ids import PartitionId, TopicName, Uuid
 
 Out = Outcome[GroupRecord]
+
+CommitCheck = Callable[[TopicName, Uuid, PartitionId], None]
+"""May this partition be committed? Raises ApiError."""
 
 
 class Kind(Enum):
@@ -105,8 +109,10 @@ class Group(Protocol):
         now_ms: int,
         transactional: bool = False,
         api_version: int = 0,
-    ) -> None:
+    ) -> CommitCheck | None:
         """May these offsets be committed? A member's commit keeps a classic session alive.
+
+        A check that is returned decides for each partition, and what it raises is of all.
 
         Raises:
             ApiError: not a member, or not in this generation (member epoch).

@@ -17,11 +17,11 @@ from members, ("rebalance", group, member).
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from enum import IntEnum
-from typing import ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, Protocol, TypeVar
 
 from ottla.coordinator.deadlines import Deadlines
 from ottla.coordinator.group.history import Cause, History, Why
-from ottla.coordinator.group.kinds import Kind, Out
+from ottla.coordinator.group.kinds import CommitCheck, Kind, Out
 from ottla.coordinator.group.records import NO_TIMESTAMP, GroupRecord
 from ottla.coordinator.group.surroundings import Surroundings
 from ottla.coordinator.outcome import Waiter
@@ -69,7 +69,20 @@ class ModernMember:
         self.state = MemberState.STABLE
 
 
-M = TypeVar("M", bound=ModernMember)
+class AnyMember(Protocol):
+    """What the table of members looks at; `ModernMember` is one way to have it."""
+
+    @property
+    def member_id(self) -> str: ...
+
+    @property
+    def instance_id(self) -> str | None: ...
+
+    @property
+    def client_id(self) -> str: ...
+
+
+M = TypeVar("M", bound=AnyMember)
 
 
 class ModernGroup(ABC, Generic[M]):
@@ -175,7 +188,7 @@ class ModernGroup(ABC, Generic[M]):
     # Why
 
     def note(
-        self, why: Why, now_ms: int, member: ModernMember | None = None, reason: str | None = None
+        self, why: Why, now_ms: int, member: AnyMember | None = None, reason: str | None = None
     ) -> None:
         """Remember what the decision in the making raises the group epoch for."""
         if member is None:
@@ -232,11 +245,12 @@ class ModernGroup(ABC, Generic[M]):
         now_ms: int,
         transactional: bool = False,
         api_version: int = 0,
-    ) -> None:
+    ) -> CommitCheck | None:
         """Only of an empty group, by an administrator."""
         if generation < 0 and not self.members:
-            return
+            return None
         self.member(member_id)
+        return None
 
     def check_fetch(self, member_id: str | None, epoch: int) -> None:
         """Anybody may."""

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from ottla.coordinator.deadlines import Deadlines
 from ottla.coordinator.group.classic import ClassicGroup
+from ottla.coordinator.group.consumer import ConsumerGroup
 from ottla.coordinator.group.kept import KeptGroup
 from ottla.coordinator.group.kinds import Group, Kind, Out, kind_of
 from ottla.coordinator.group.offsets import Offsets
@@ -51,7 +52,7 @@ _MAKERS: dict[Kind, Callable[[str, Surroundings, Deadlines], Group]] = {
     Kind.CLASSIC: lambda group_id, surroundings, deadlines: ClassicGroup(
         group_id, surroundings.settings, deadlines, surroundings.randomness, NO_TIMESTAMP
     ),
-    Kind.CONSUMER: _kept(Kind.CONSUMER),
+    Kind.CONSUMER: ConsumerGroup,
     Kind.SHARE: _kept(Kind.SHARE),
     Kind.STREAMS: _kept(Kind.STREAMS),
 }

@@ -1,0 +1,445 @@
+"""One consumer group (KIP-848): what the log says of it, and what follows from that.
+
+The group's state is not stored; it follows from epochs:
+
+    Empty         no members
+    Assigning     the target is older than the group epoch
+    Reconciling   a member has not reached its target
+    Stable        everybody has
+
+`consumer_requests` decides heartbeats, `consumer_member` the steps of a member.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+
+from ottla.coordinator.deadlines import Deadlines
+from ottla.coordinator.group.assignors import ASSIGNORS, Assignment
+from ottla.coordinator.group.consumer_member import ConsumerMember
+from ottla.coordinator.group.kinds import CommitCheck, Kind, Out
+from ottla.coordinator.group.modern import ModernGroup
+from ottla.coordinator.group.records import GroupRecord, ModernStored, record_of
+from ottla.coordinator.group.surroundings import Surroundings
+from ottla.metadata.image import Image
+from ottla.model.errors import ApiError, ErrorCode
+from ottla.model.ids import PartitionId, Uuid
+from ottla.wire.generated.records.consumer_group_current_member_assignment_key import (
+    ConsumerGroupCurrentMemberAssignmentKey,
+)
+from ottla.wire.generated.records.consumer_group_current_member_assignment_value import (
+    ConsumerGroupCurrentMemberAssignmentValue,
+)
+from ottla.wire.generated.records.consumer_group_member_metadata_key import (
+    ConsumerGroupMemberMetadataKey,
+)
+from ottla.wire.generated.records.consumer_group_member_metadata_value import (
+    ConsumerGroupMemberMetadataValue,
+)
+from ottla.wire.generated.records.consumer_group_metadata_key import ConsumerGroupMetadataKey
+from ottla.wire.generated.records.consumer_group_metadata_value import ConsumerGroupMetadataValue
+from ottla.wire.generated.records.consumer_group_partition_metadata_key import (
+    ConsumerGroupPartitionMetadataKey,
+)
+from ottla.wire.generated.records.consumer_group_regular_expression_key import (
+    ConsumerGroupRegularExpressionKey,
+)
+from ottla.wire.generated.records.consumer_group_regular_expression_value import (
+    ConsumerGroupRegularExpressionValue,
+)
+from ottla.wire.generated.records.consumer_group_target_assignment_member_key import (
+    ConsumerGroupTargetAssignmentMemberKey,
+)
+from ottla.wire.generated.records.consumer_group_target_assignment_member_value import (
+    ConsumerGroupTargetAssignmentMemberValue,
+    TopicPartition,
+)
+from ottla.wire.generated.records.consumer_group_target_assignment_metadata_key import (
+    ConsumerGroupTargetAssignmentMetadataKey,
+)
+from ottla.wire.generated.records.consumer_group_target_assignment_metadata_value import (
+    ConsumerGroupTargetAssignmentMetadataValue,
+)
+
+CONSUMER_VERSION = 9
+"""The first version of OffsetCommit that carries member epochs."""
+
+
+class ConsumerGroup(ModernGroup[ConsumerMember]):
+    """See the module. Changed by `apply` alone."""
+
+    kind = Kind.CONSUMER
+
+    def __init__(self, group_id: str, surroundings: Surroundings, deadlines: Deadlines) -> None:
+        super().__init__(group_id, surroundings, deadlines)
+        self.targets: dict[str, Assignment] = {}
+        self.regexes: dict[str, ConsumerGroupRegularExpressionValue] = {}
+        """What expressions matched when they were last resolved."""
+        self.looks_at_regexes = True
+        """The next heartbeat has expressions resolved anew."""
+        self._holders: dict[tuple[Uuid, PartitionId], str] = {}
+        self._names: Counter[str] = Counter()
+        self._subscribed_regexes: Counter[str] = Counter()
+        self._has_partition_metadata = False
+
+    # What is known of the group
+
+    @property
+    def state_name(self) -> str:
+        if not self.members:
+            return "Empty"
+        if self.epoch > self.target_epoch:
+            return "Assigning"
+        if all(member.is_at(self.target_epoch) for member in self.members.values()):
+            return "Stable"
+        return "Reconciling"
+
+    @property
+    def assignor_name(self) -> str | None:
+        """What most members ask for; None when nobody asks."""
+        return preferred_assignor(self.members.values())
+
+    @property
+    def regex_count(self) -> Mapping[str, int]:
+        """How many members use each expression."""
+        return self._subscribed_regexes
+
+    def is_subscribed_to(self, topic: str) -> bool:
+        return topic in self._names or any(
+            topic in resolved.topics for resolved in self.regexes.values()
+        )
+
+    def topics_changed(self, topics: frozenset[str]) -> None:
+        if not self.looks_at_topics and not topics.isdisjoint(self.all_topics(self.members)):
+            self.looks_at_topics = True
+        if self._subscribed_regexes:
+            self.looks_at_regexes = True
+
+    def names_of(self, member: ConsumerMember) -> frozenset[str]:
+        """The topics a member reads, by name, its expression among them."""
+        resolved = self.regexes.get(member.regex) if member.regex else None
+        return frozenset(member.topics).union(() if resolved is None else resolved.topics)
+
+    def all_topics(self, members: Mapping[str, ConsumerMember]) -> set[str]:
+        names: set[str] = set()
+        for member in members.values():
+            names |= self.names_of(member)
+        return names
+
+    def holder(self, topic_id: Uuid, partition: PartitionId) -> str | None:
+        """The member that has a partition, or has yet to give it up."""
+        return self._holders.get((topic_id, partition))
+
+    def static_member(self, instance_id: str) -> ConsumerMember | None:
+        member_id = self.static_ids.get(instance_id)
+        return None if member_id is None else self.members.get(member_id)
+
+    # Offsets
+
+    def check_commit(
+        self,
+        member_id: str,
+        instance_id: str | None,
+        generation: int,
+        now_ms: int,
+        transactional: bool = False,
+        api_version: int = 0,
+    ) -> CommitCheck | None:
+        """Raises ApiError; what it returns looks at each partition."""
+        if generation < 0 and not self.members:
+            return None
+        if transactional and generation == -1 and not member_id and instance_id is None:
+            return None
+        member = self.member(member_id)
+        if not transactional and member.classic is None and api_version < CONSUMER_VERSION:
+            raise ApiError(
+                ErrorCode.UNSUPPORTED_VERSION,
+                f"OffsetCommit version {CONSUMER_VERSION} or above must be used by members using "
+                "the consumer group protocol",
+            )
+        if generation == member.epoch:
+            return None
+        stale = (
+            ErrorCode.STALE_MEMBER_EPOCH if member.classic is None else ErrorCode.ILLEGAL_GENERATION
+        )
+        if generation > member.epoch:
+            raise ApiError(stale, f"{generation} is newer than the member epoch {member.epoch}.")
+        return _since(member, generation, stale, self.surroundings)
+
+    def check_fetch(self, member_id: str | None, epoch: int) -> None:
+        if member_id is None and epoch < 0:
+            return
+        member = self.member(member_id or "")
+        if epoch != member.epoch:
+            code = (
+                ErrorCode.STALE_MEMBER_EPOCH
+                if member.classic is None
+                else ErrorCode.ILLEGAL_GENERATION
+            )
+            raise ApiError(code, f"{epoch} is not the member epoch {member.epoch}.")
+
+    # Replaying
+
+    def apply(self, record: GroupRecord) -> None:
+        assert isinstance(record, ModernStored)
+        _APPLY[record.record_type](self, record.key, record.value)
+
+    def _apply_group(self, key: object, value: ConsumerGroupMetadataValue | None) -> None:
+        if value is None:
+            self.is_gone = True
+        else:
+            self.begin_epoch(value.epoch, value.metadata_hash)
+
+    def _apply_partition_metadata(self, key: object, value: object | None) -> None:
+        """Kafka before 4.1 wrote down partition counts; the first new epoch deletes it."""
+        self._has_partition_metadata = value is not None
+
+    def _apply_member(
+        self, key: ConsumerGroupMemberMetadataKey, value: ConsumerGroupMemberMetadataValue | None
+    ) -> None:
+        old = self.members.get(key.member_id)
+        if old is not None:
+            self._uncount(old)
+        if value is None:
+            if old is not None:
+                self._release(old)
+                self.drop_member(key.member_id)
+                self.forget_deadlines(key.member_id)
+            return
+        member = (old or ConsumerMember(key.member_id)).with_subscription(value)
+        self._names.update(member.topics)
+        if member.regex:
+            self._subscribed_regexes[member.regex] += 1
+        self.put_member(member)
+
+    def _apply_target_epoch(
+        self, key: object, value: ConsumerGroupTargetAssignmentMetadataValue | None
+    ) -> None:
+        self.target_epoch = 0 if value is None else value.assignment_epoch
+        self.target_timestamp_ms = 0 if value is None else value.assignment_timestamp
+
+    def _apply_target(
+        self,
+        key: ConsumerGroupTargetAssignmentMemberKey,
+        value: ConsumerGroupTargetAssignmentMemberValue | None,
+    ) -> None:
+        if value is None:
+            self.targets.pop(key.member_id, None)
+        else:
+            self.targets[key.member_id] = {
+                row.topic_id: tuple(row.partitions) for row in value.topic_partitions
+            }
+
+    def _apply_current(
+        self,
+        key: ConsumerGroupCurrentMemberAssignmentKey,
+        value: ConsumerGroupCurrentMemberAssignmentValue | None,
+    ) -> None:
+        member = self.members.get(key.member_id)
+        if member is None:
+            if value is None:
+                return
+            member = ConsumerMember(key.member_id)
+        self._release(member)
+        member = member.without_assignment() if value is None else member.with_assignment(value)
+        for owned in (member.assigned, member.revoking):
+            for topic_id, partitions in owned.items():
+                for partition in partitions:
+                    self._holders[topic_id, partition] = member.member_id
+        self.put_member(member)
+
+    def _apply_regex(
+        self,
+        key: ConsumerGroupRegularExpressionKey,
+        value: ConsumerGroupRegularExpressionValue | None,
+    ) -> None:
+        if value is None:
+            self.regexes.pop(key.regular_expression, None)
+        else:
+            self.regexes[key.regular_expression] = value
+
+    def _release(self, member: ConsumerMember) -> None:
+        for owned in (member.assigned, member.revoking):
+            for topic_id, partitions in owned.items():
+                for partition in partitions:
+                    if self._holders.get((topic_id, partition)) == member.member_id:
+                        del self._holders[topic_id, partition]
+
+    def _uncount(self, member: ConsumerMember) -> None:
+        for name in member.topics:
+            self._names[name] -= 1
+            if not self._names[name]:
+                del self._names[name]
+        if member.regex:
+            self._subscribed_regexes[member.regex] -= 1
+            if not self._subscribed_regexes[member.regex]:
+                del self._subscribed_regexes[member.regex]
+
+    # Records
+
+    def epoch_record(self, epoch: int, metadata_hash: int) -> list[GroupRecord]:
+        """The group epoch is raised; what an older Kafka kept of topics goes."""
+        records: list[GroupRecord] = [
+            record_of(
+                ConsumerGroupMetadataKey(group_id=self.group_id),
+                ConsumerGroupMetadataValue(epoch=epoch, metadata_hash=metadata_hash),
+            )
+        ]
+        if self._has_partition_metadata:
+            key = ConsumerGroupPartitionMetadataKey(group_id=self.group_id)
+            records.append(record_of(key, None))
+        return records
+
+    def subscription_record(self, member: ConsumerMember) -> GroupRecord:
+        key = ConsumerGroupMemberMetadataKey(group_id=self.group_id, member_id=member.member_id)
+        return record_of(key, member.subscription_record())
+
+    def target_record(self, member_id: str, assignment: Assignment) -> GroupRecord:
+        key = ConsumerGroupTargetAssignmentMemberKey(group_id=self.group_id, member_id=member_id)
+        rows = [
+            TopicPartition(topic_id=topic_id, partitions=list(partitions))
+            for topic_id, partitions in assignment.items()
+        ]
+        return record_of(key, ConsumerGroupTargetAssignmentMemberValue(topic_partitions=rows))
+
+    def target_epoch_record(self, epoch: int, now_ms: int) -> GroupRecord:
+        return record_of(
+            ConsumerGroupTargetAssignmentMetadataKey(group_id=self.group_id),
+            ConsumerGroupTargetAssignmentMetadataValue(
+                assignment_epoch=epoch, assignment_timestamp=now_ms
+            ),
+        )
+
+    def assignment_record(self, member: ConsumerMember) -> GroupRecord:
+        key = ConsumerGroupCurrentMemberAssignmentKey(
+            group_id=self.group_id, member_id=member.member_id
+        )
+        return record_of(key, member.assignment_record())
+
+    def regex_record(self, regex: str, topics: list[str], version: int, now_ms: int) -> GroupRecord:
+        key = ConsumerGroupRegularExpressionKey(group_id=self.group_id, regular_expression=regex)
+        value = ConsumerGroupRegularExpressionValue(
+            topics=topics, version=version, timestamp=now_ms
+        )
+        return record_of(key, value)
+
+    def regex_tombstone(self, regex: str) -> GroupRecord:
+        key = ConsumerGroupRegularExpressionKey(group_id=self.group_id, regular_expression=regex)
+        return record_of(key, None)
+
+    def member_tombstones(self, member_id: str) -> list[GroupRecord]:
+        group_id = self.group_id
+        return [
+            record_of(
+                ConsumerGroupCurrentMemberAssignmentKey(group_id=group_id, member_id=member_id),
+                None,
+            ),
+            record_of(
+                ConsumerGroupTargetAssignmentMemberKey(group_id=group_id, member_id=member_id),
+                None,
+            ),
+            record_of(ConsumerGroupMemberMetadataKey(group_id=group_id, member_id=member_id), None),
+        ]
+
+    def tombstones(self) -> list[GroupRecord]:
+        """Members first, and the group's own record last."""
+        records: list[GroupRecord] = []
+        for member_id in self.members:
+            records += self.member_tombstones(member_id)
+        records.append(
+            record_of(ConsumerGroupTargetAssignmentMetadataKey(group_id=self.group_id), None)
+        )
+        records += [self.regex_tombstone(regex) for regex in self.regexes]
+        if self._has_partition_metadata:
+            key = ConsumerGroupPartitionMetadataKey(group_id=self.group_id)
+            records.append(record_of(key, None))
+        records.append(record_of(ConsumerGroupMetadataKey(group_id=self.group_id), None))
+        return records
+
+    # Deadlines
+
+    def wake(self, key: tuple[str, ...], now_ms: int) -> Out:
+        from ottla.coordinator.group import consumer_requests
+
+        return consumer_requests.wake(self, key, now_ms)
+
+    def loaded(self, now_ms: int) -> Out:
+        """Sessions start anew; who must give partitions up gets the whole time for it again."""
+        super().loaded(now_ms)
+        for member in self.members.values():
+            if member.revoking and member.classic is None:
+                self.expect_revocation(member, now_ms)
+        return Out()
+
+    def expect_revocation(self, member: ConsumerMember, now_ms: int) -> None:
+        """Whoever does not give partitions up within its rebalance timeout is removed."""
+        key = ("rebalance", self.group_id, member.member_id)
+        self.deadlines.set(key, now_ms + member.rebalance_timeout_ms)
+
+
+def preferred_assignor(members: Iterable[ConsumerMember]) -> str | None:
+    """The assignor most members ask for, the first by name among equals; None: nobody asks."""
+    votes = Counter(member.assignor for member in members if member.assignor)
+    if not votes:
+        return None
+    return min(votes, key=lambda name: (-votes[name], name))
+
+
+def default_assignor(surroundings: Surroundings) -> str:
+    """The broker's first; Kafka's settings name assignors by class, too."""
+    offered = surroundings.config.values["group.consumer.assignors"]
+    assert isinstance(offered, tuple)
+    return assignor_names(offered)[0]
+
+
+def assignor_names(offered: Iterable[str]) -> list[str]:
+    """The short names of what is offered."""
+    names = []
+    for name in offered:
+        short = name.rpartition(".")[2].removesuffix("Assignor").lower()
+        names.append(short if short in ASSIGNORS else name)
+    return names
+
+
+def metadata_hash(image: Image, names: Iterable[str]) -> int:
+    """Of the topics that exist: changes when one is made, deleted or gets partitions.
+
+    Not Kafka's own number, which only has to change when the topics do: a group
+    taken over from a Kafka goes to a new epoch once.
+    """
+    parts = []
+    for name in sorted(names):
+        topic = image.topics.get(name)
+        if topic is not None:
+            parts.append(b"%s %d " % (topic.topic_id, len(topic.partitions)))
+    if not parts:
+        return 0
+    digest = hashlib.blake2b(b"".join(parts), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)
+
+
+def _since(
+    member: ConsumerMember, generation: int, stale: ErrorCode, surroundings: Surroundings
+) -> CommitCheck:
+    """Late commits count for partitions that were the member's then and are still (KIP-1251)."""
+
+    def check(topic: str, topic_id: Uuid, partition: PartitionId) -> None:
+        if topic_id == bytes(16):
+            image = surroundings.image.topics.get(topic)
+            topic_id = topic_id if image is None else image.topic_id
+        since = member.owns(topic_id, partition)
+        if since is None or generation < since:
+            raise ApiError(stale, f"Partition {topic}-{partition} is not of epoch {generation}.")
+
+    return check
+
+
+_APPLY: dict[int, Callable[..., None]] = {
+    3: ConsumerGroup._apply_group,
+    4: ConsumerGroup._apply_partition_metadata,
+    5: ConsumerGroup._apply_member,
+    6: ConsumerGroup._apply_target_epoch,
+    7: ConsumerGroup._apply_target,
+    8: ConsumerGroup._apply_current,
+    16: ConsumerGroup._apply_regex,
+}
