@@ -40,7 +40,7 @@ async def consumer_group_describe(
     for group in await context.broker.groups.describe_consumer_groups(allowed):
         if not group.error_code:
             if not _may_see(context, group):
-                group = DescribedGroup(  # noqa: PLW2901
+                group = DescribedGroup(
                     group_id=group.group_id,
                     error_code=ErrorCode.TOPIC_AUTHORIZATION_FAILED,
                     error_message="The described group uses topics that the client is not "

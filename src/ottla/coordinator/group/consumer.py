@@ -15,11 +15,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 
 from ottla.coordinator.deadlines import Deadlines
+from ottla.coordinator.group import consumer_records as records
 from ottla.coordinator.group.assignors import ASSIGNORS, Assignment
-from ottla.coordinator.group.consumer_member import ConsumerMember
+from ottla.coordinator.group.consumer_member import UNREVOKED, ConsumerMember
+from ottla.coordinator.group.history import Why
 from ottla.coordinator.group.kinds import CommitCheck, Kind, Out
 from ottla.coordinator.group.modern import ModernGroup
-from ottla.coordinator.group.records import GroupRecord, ModernStored, record_of
+from ottla.coordinator.group.records import GroupRecord, ModernStored
+from ottla.coordinator.group.regexes import resolve
 from ottla.coordinator.group.surroundings import Surroundings
 from ottla.metadata.image import Image
 from ottla.model.errors import ApiError, ErrorCode
@@ -36,11 +39,7 @@ from ottla.wire.generated.records.consumer_group_member_metadata_key import (
 from ottla.wire.generated.records.consumer_group_member_metadata_value import (
     ConsumerGroupMemberMetadataValue,
 )
-from ottla.wire.generated.records.consumer_group_metadata_key import ConsumerGroupMetadataKey
 from ottla.wire.generated.records.consumer_group_metadata_value import ConsumerGroupMetadataValue
-from ottla.wire.generated.records.consumer_group_partition_metadata_key import (
-    ConsumerGroupPartitionMetadataKey,
-)
 from ottla.wire.generated.records.consumer_group_regular_expression_key import (
     ConsumerGroupRegularExpressionKey,
 )
@@ -52,10 +51,6 @@ from ottla.wire.generated.records.consumer_group_target_assignment_member_key im
 )
 from ottla.wire.generated.records.consumer_group_target_assignment_member_value import (
     ConsumerGroupTargetAssignmentMemberValue,
-    TopicPartition,
-)
-from ottla.wire.generated.records.consumer_group_target_assignment_metadata_key import (
-    ConsumerGroupTargetAssignmentMetadataKey,
 )
 from ottla.wire.generated.records.consumer_group_target_assignment_metadata_value import (
     ConsumerGroupTargetAssignmentMetadataValue,
@@ -275,93 +270,84 @@ class ConsumerGroup(ModernGroup[ConsumerMember]):
             if not self._subscribed_regexes[member.regex]:
                 del self._subscribed_regexes[member.regex]
 
-    # Records
+    # Leaving
 
-    def epoch_record(self, epoch: int, metadata_hash: int) -> list[GroupRecord]:
+    def fence(self, gone: Iterable[ConsumerMember]) -> Out:
+        """Remove members; the others are given what they had at their next heartbeats."""
+        out = Out()
+        ids = {member.member_id for member in gone}
+        for member_id in ids:
+            out.records += records.member_tombstones(self.group_id, member_id)
+        left = {
+            member_id: member for member_id, member in self.members.items() if member_id not in ids
+        }
+        used = {member.regex for member in left.values()}
+        out.records += [
+            records.regex_tombstone(self.group_id, regex)
+            for regex in self.regexes
+            if regex not in used
+        ]
+        new_hash = metadata_hash(self.surroundings.image, self.all_topics(left))
+        out.records += self.new_epoch(new_hash)
+        return out
+
+    def new_epoch(self, new_hash: int) -> list[GroupRecord]:
         """The group epoch is raised; what an older Kafka kept of topics goes."""
-        records: list[GroupRecord] = [
-            record_of(
-                ConsumerGroupMetadataKey(group_id=self.group_id),
-                ConsumerGroupMetadataValue(epoch=epoch, metadata_hash=metadata_hash),
-            )
-        ]
+        made = [records.epoch(self.group_id, self.epoch + 1, new_hash)]
         if self._has_partition_metadata:
-            key = ConsumerGroupPartitionMetadataKey(group_id=self.group_id)
-            records.append(record_of(key, None))
-        return records
-
-    def subscription_record(self, member: ConsumerMember) -> GroupRecord:
-        key = ConsumerGroupMemberMetadataKey(group_id=self.group_id, member_id=member.member_id)
-        return record_of(key, member.subscription_record())
-
-    def target_record(self, member_id: str, assignment: Assignment) -> GroupRecord:
-        key = ConsumerGroupTargetAssignmentMemberKey(group_id=self.group_id, member_id=member_id)
-        rows = [
-            TopicPartition(topic_id=topic_id, partitions=list(partitions))
-            for topic_id, partitions in assignment.items()
-        ]
-        return record_of(key, ConsumerGroupTargetAssignmentMemberValue(topic_partitions=rows))
-
-    def target_epoch_record(self, epoch: int, now_ms: int) -> GroupRecord:
-        return record_of(
-            ConsumerGroupTargetAssignmentMetadataKey(group_id=self.group_id),
-            ConsumerGroupTargetAssignmentMetadataValue(
-                assignment_epoch=epoch, assignment_timestamp=now_ms
-            ),
-        )
-
-    def assignment_record(self, member: ConsumerMember) -> GroupRecord:
-        key = ConsumerGroupCurrentMemberAssignmentKey(
-            group_id=self.group_id, member_id=member.member_id
-        )
-        return record_of(key, member.assignment_record())
-
-    def regex_record(self, regex: str, topics: list[str], version: int, now_ms: int) -> GroupRecord:
-        key = ConsumerGroupRegularExpressionKey(group_id=self.group_id, regular_expression=regex)
-        value = ConsumerGroupRegularExpressionValue(
-            topics=topics, version=version, timestamp=now_ms
-        )
-        return record_of(key, value)
-
-    def regex_tombstone(self, regex: str) -> GroupRecord:
-        key = ConsumerGroupRegularExpressionKey(group_id=self.group_id, regular_expression=regex)
-        return record_of(key, None)
-
-    def member_tombstones(self, member_id: str) -> list[GroupRecord]:
-        group_id = self.group_id
-        return [
-            record_of(
-                ConsumerGroupCurrentMemberAssignmentKey(group_id=group_id, member_id=member_id),
-                None,
-            ),
-            record_of(
-                ConsumerGroupTargetAssignmentMemberKey(group_id=group_id, member_id=member_id),
-                None,
-            ),
-            record_of(ConsumerGroupMemberMetadataKey(group_id=group_id, member_id=member_id), None),
-        ]
+            made.append(records.partition_metadata_tombstone(self.group_id))
+        return made
 
     def tombstones(self) -> list[GroupRecord]:
         """Members first, and the group's own record last."""
-        records: list[GroupRecord] = []
+        made: list[GroupRecord] = []
         for member_id in self.members:
-            records += self.member_tombstones(member_id)
-        records.append(
-            record_of(ConsumerGroupTargetAssignmentMetadataKey(group_id=self.group_id), None)
-        )
-        records += [self.regex_tombstone(regex) for regex in self.regexes]
+            made += records.member_tombstones(self.group_id, member_id)
+        made.append(records.target_epoch_tombstone(self.group_id))
+        made += [records.regex_tombstone(self.group_id, regex) for regex in self.regexes]
         if self._has_partition_metadata:
-            key = ConsumerGroupPartitionMetadataKey(group_id=self.group_id)
-            records.append(record_of(key, None))
-        records.append(record_of(ConsumerGroupMetadataKey(group_id=self.group_id), None))
-        return records
+            made.append(records.partition_metadata_tombstone(self.group_id))
+        made.append(records.group_tombstone(self.group_id))
+        return made
 
     # Deadlines
 
     def wake(self, key: tuple[str, ...], now_ms: int) -> Out:
-        from ottla.coordinator.group import consumer_requests
+        """A session or the time to give partitions up is over, or expressions are to be resolved."""
+        self.decide()
+        if key[0] == "regex":
+            return self.resolve_regexes(now_ms)
+        member = self.members.get(key[2])
+        if member is None:
+            return Out()
+        if key[0] == "session":
+            self.note(Why.SESSION_EXPIRED, now_ms, member)
+        elif key[0] == "rebalance" and member.state is UNREVOKED:
+            self.note(Why.REBALANCE_EXPIRED, now_ms, member)
+        else:
+            return Out()
+        return self.fence([member])
 
-        return consumer_requests.wake(self, key, now_ms)
+    def resolve_regexes(self, now_ms: int) -> Out:
+        """Look which topics match each expression now; a new epoch when that changed."""
+        image = self.surroundings.image
+        out = Out()
+        changed = []
+        names = self.all_topics(self.members)
+        for regex in self._subscribed_regexes:
+            before = self.regexes.get(regex)
+            topics = resolve(regex, image.topics)
+            if before is None or before.topics != topics:
+                out.records.append(
+                    records.regex(self.group_id, regex, topics, image.revision, now_ms)
+                )
+                names.update(topics)
+                changed.append(regex)
+        for regex in changed:
+            self.note(Why.TOPICS_CHANGED, now_ms, reason=f"topics matching {regex}")
+        if changed:
+            out.records += self.new_epoch(metadata_hash(image, names))
+        return out
 
     def loaded(self, now_ms: int) -> Out:
         """Sessions start anew; who must give partitions up gets the whole time for it again."""

@@ -13,6 +13,7 @@ a later step must see of an earlier one is handed on.
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from ottla.coordinator.group import consumer_records as records
 from ottla.coordinator.group.assignors import ASSIGNORS, Assignment, Subscriber
 from ottla.coordinator.group.consumer import (
     ConsumerGroup,
@@ -31,7 +32,7 @@ from ottla.coordinator.group.history import Why
 from ottla.coordinator.group.kinds import Kind, Out
 from ottla.coordinator.group.modern import JOIN_EPOCH, LEAVE_EPOCH, STATIC_LEAVE_EPOCH
 from ottla.coordinator.group.records import GroupRecord
-from ottla.coordinator.group.regexes import check_regex, resolve
+from ottla.coordinator.group.regexes import check_regex
 from ottla.coordinator.group.settings import Caller
 from ottla.coordinator.group.shard import GroupShard
 from ottla.coordinator.outcome import Waiter
@@ -97,13 +98,13 @@ def heartbeat(
     """Decide a heartbeat that `check_request` found nothing wrong with. Raises ApiError."""
     if request.member_epoch in (LEAVE_EPOCH, STATIC_LEAVE_EPOCH):
         return _leave(shard, request, waiter, now_ms)
-    records: list[GroupRecord] = []
-    group = _group_for(shard, request, records)
-    return _Heartbeat(shard, group, request, caller, records, now_ms).decide(waiter)
+    made: list[GroupRecord] = []
+    group = _group_for(shard, request, made)
+    return _Heartbeat(shard, group, request, caller, made, now_ms).decide(waiter)
 
 
 def _group_for(
-    shard: GroupShard, request: ConsumerGroupHeartbeatRequest, records: list[GroupRecord]
+    shard: GroupShard, request: ConsumerGroupHeartbeatRequest, made: list[GroupRecord]
 ) -> ConsumerGroup:
     """The group; a new one for the first member, which may take the place of an empty one."""
     group_id = request.group_id
@@ -119,7 +120,7 @@ def _group_for(
                 ErrorCode.GROUP_ID_NOT_FOUND, f"Group {group_id} is not a consumer group."
             )
         if not group.is_simple:
-            records += group.tombstones()
+            made += group.tombstones()
     return ConsumerGroup(group_id, shard.surroundings, shard.deadlines)
 
 
@@ -132,14 +133,14 @@ class _Heartbeat:
         group: ConsumerGroup,
         request: ConsumerGroupHeartbeatRequest,
         caller: Caller,
-        records: list[GroupRecord],
+        made: list[GroupRecord],
         now_ms: int,
     ) -> None:
         self.shard = shard
         self.group = group
         self.request = request
         self.caller = caller
-        self.records = records
+        self.records = made
         self.now_ms = now_ms
         self.image = shard.surroundings.image
         self.replaced: ConsumerMember | None = None
@@ -220,11 +221,11 @@ class _Heartbeat:
             )
         self.replaced = member
         heir = replace(member, member_id=member_id, epoch=0, previous_epoch=0)
-        self.records += group.member_tombstones(member.member_id)
-        self.records.append(group.subscription_record(heir))
+        self.records += records.member_tombstones(group.group_id, member.member_id)
+        self.records.append(records.subscription(group.group_id, heir))
         target = group.targets.get(member.member_id, {})
-        self.records.append(group.target_record(member_id, target))
-        self.records.append(group.assignment_record(heir))
+        self.records.append(records.target(group.group_id, member_id, target))
+        self.records.append(records.assignment(group.group_id, heir))
         return heir
 
     def _check_epoch(self, member: ConsumerMember) -> None:
@@ -275,14 +276,14 @@ class _Heartbeat:
         """(it may read other topics now, expressions are to be resolved, the epoch is raised)."""
         group = self.group
         if member != before or self.is_new:
-            self.records.append(group.subscription_record(member))
+            self.records.append(records.subscription(group.group_id, member))
         names_changed = member.topics != before.topics
         regex_changed = member.regex != before.regex
         bump = names_changed
         resolve_now = False
         if regex_changed:
             if before.regex and group.regex_count.get(before.regex) == 1:
-                self.records.append(group.regex_tombstone(before.regex))
+                self.records.append(records.regex_tombstone(group.group_id, before.regex))
             if not member.regex or member.regex in group.regexes:
                 bump = True
             elif not group.regex_count.get(member.regex):
@@ -310,7 +311,7 @@ class _Heartbeat:
             group.note(Why.SUBSCRIBED, self.now_ms, member)
         if new_hash != group.metadata_hash and not bump:
             group.note(Why.TOPICS_CHANGED, self.now_ms)
-        self.records += group.epoch_record(group.epoch + 1, new_hash)
+        self.records += group.new_epoch(new_hash)
         return group.epoch + 1
 
     def _members(self, member: ConsumerMember) -> dict[str, ConsumerMember]:
@@ -340,8 +341,8 @@ class _Heartbeat:
         computed = compute_target(group, members, targets)
         for member_id, assignment in computed.items():
             if targets.get(member_id) != assignment:
-                self.records.append(group.target_record(member_id, assignment))
-        self.records.append(group.target_epoch_record(epoch, self.now_ms))
+                self.records.append(records.target(group.group_id, member_id, assignment))
+        self.records.append(records.target_epoch(group.group_id, epoch, self.now_ms))
         return Target(epoch, computed[member.member_id])
 
     # 5: the step
@@ -359,7 +360,7 @@ class _Heartbeat:
             changed,
         )
         if after != member:
-            self.records.append(group.assignment_record(after))
+            self.records.append(records.assignment(group.group_id, after))
             if after.state is UNREVOKED:
                 group.expect_revocation(after, self.now_ms)
             else:
@@ -467,9 +468,9 @@ def _leave(
                 for topic_id, partitions in member.assigned.items()
             },
         )
-        return Out([group.assignment_record(absent)], [(waiter, response)])
+        return Out([records.assignment(group.group_id, absent)], [(waiter, response)])
     group.note(Why.LEFT, now_ms, member)
-    out = fence(group, [member])
+    out = group.fence([member])
     out.answers.append((waiter, response))
     return out
 
@@ -485,59 +486,3 @@ def _static(group: ConsumerGroup, member_id: str, instance_id: str) -> ConsumerM
             f"{member.member_id}.",
         )
     return member
-
-
-def fence(group: ConsumerGroup, gone: list[ConsumerMember]) -> Out:
-    """Remove members; the others are given what they had at their next heartbeats."""
-    out = Out()
-    for member in gone:
-        out.records += group.member_tombstones(member.member_id)
-    left = {member_id: member for member_id, member in group.members.items() if member not in gone}
-    used = {member.regex for member in left.values()}
-    out.records += [group.regex_tombstone(regex) for regex in group.regexes if regex not in used]
-    new_hash = metadata_hash(group.surroundings.image, group.all_topics(left))
-    out.records += group.epoch_record(group.epoch + 1, new_hash)
-    return out
-
-
-# Deadlines
-
-
-def wake(group: ConsumerGroup, key: tuple[str, ...], now_ms: int) -> Out:
-    """A session or the time to give partitions up is over, or expressions are to be resolved."""
-    group.decide()
-    if key[0] == "regex":
-        return resolve_regexes(group, now_ms)
-    member = group.members.get(key[2])
-    if member is None:
-        return Out()
-    if key[0] == "session":
-        group.note(Why.SESSION_EXPIRED, now_ms, member)
-    elif key[0] == "rebalance" and member.state is UNREVOKED:
-        group.note(Why.REBALANCE_EXPIRED, now_ms, member)
-    else:
-        return Out()
-    return fence(group, [member])
-
-
-def resolve_regexes(group: ConsumerGroup, now_ms: int) -> Out:
-    """Look which topics match each expression now; a new epoch when that changed."""
-    image = group.surroundings.image
-    out = Out()
-    changed = []
-    for regex in group.regex_count:
-        before = group.regexes.get(regex)
-        topics = resolve(regex, image.topics)
-        if before is None or before.topics != topics:
-            out.records.append(group.regex_record(regex, topics, image.revision, now_ms))
-            if topics or before is not None:
-                changed.append(regex)
-    if changed:
-        names = set(group.all_topics(group.members))
-        for record in out.records:
-            names.update(record.value.topics)  # type: ignore[union-attr]
-        for regex in changed:
-            group.note(Why.TOPICS_CHANGED, now_ms, reason=f"topics matching {regex}")
-        new_hash = metadata_hash(image, names)
-        out.records += group.epoch_record(group.epoch + 1, new_hash)
-    return out
