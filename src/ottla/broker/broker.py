@@ -290,6 +290,7 @@ class Broker:
             encoded: EncodedTopics = views.extras["encoded_topics"]
             encoded.forget(delta.topics)
             views.fetch_sessions.dirty_topics(delta.topics)
+        if delta.topics or delta.resources:
             self.groups.follow(image, delta)
 
     def _follow_resources(self, image: Image, delta: Delta) -> Steps[None]:

@@ -2,6 +2,7 @@
 
 from tests.support.versions import (  # noqa: F401
     ask_configs,
+    ask_consumer_groups,
     ask_fetch,
     ask_group_offsets,
     ask_groups,

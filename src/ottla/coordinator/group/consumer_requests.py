@@ -112,8 +112,11 @@ def _group_for(
     if isinstance(group, ConsumerGroup):
         return group
     if request.member_epoch != JOIN_EPOCH:
-        what = "not found." if group is None else "is not a consumer group."
-        raise ApiError(ErrorCode.GROUP_ID_NOT_FOUND, f"Group {group_id} {what}")
+        if group is None:
+            why = f"Consumer group {group_id} not found."
+        else:
+            why = f"Group {group_id} is not a consumer group."
+        raise ApiError(ErrorCode.GROUP_ID_NOT_FOUND, why)
     if group is not None:
         if group.kind is not Kind.CLASSIC or not group.is_forgettable:
             raise ApiError(

@@ -99,7 +99,7 @@ class ModernGroup(ABC, Generic[M]):
         self.history = History()
         self.surroundings = surroundings
         self.deadlines = deadlines
-        self.epoch = 0
+        self.epoch = 1  # as Kafka begins; the first member raises it
         self.metadata_hash = 0
         self.target_epoch = 0
         self.target_timestamp_ms = 0

@@ -46,8 +46,10 @@ def compiled(text: str) -> "Automaton":
         raise _invalid(text, "it is too long")
     try:
         parsed = _parser.parse(_as_python(text))
-    except (re.error, OverflowError, RecursionError) as error:
-        raise _invalid(text, str(error)) from error
+    except re.error as error:
+        raise _invalid(text, error.msg) from error
+    except (OverflowError, RecursionError) as error:
+        raise _invalid(text, "it is too large") from error
     builder = _Builder(text, bool(parsed.state.flags & re.IGNORECASE))
     start = builder.state()
     end = builder.sequence(parsed, start)
@@ -59,10 +61,23 @@ def _as_python(text: str) -> str:
     return re.sub(r"(?<!\\)((?:\\\\)*)\\z", r"\1\\Z", text)
 
 
+_WORDS = {
+    "unterminated character set": "missing closing ]",
+    "missing ), unterminated subpattern": "missing closing )",
+    "unbalanced parenthesis": "unexpected )",
+    "invalid group reference": "invalid escape sequence",
+    "groupref is not supported": "invalid escape sequence",
+    "assert is not supported": "invalid or unsupported Perl syntax",
+    "assert_not is not supported": "invalid or unsupported Perl syntax",
+}
+"""What RE2 says where Python's parser, or we, say something else."""
+
+
 def _invalid(text: str, why: str) -> ApiError:
     return ApiError(
         ErrorCode.INVALID_REGULAR_EXPRESSION,
-        f"SubscribedTopicRegex `{text}` is not a valid regular expression: {why}.",
+        f"SubscribedTopicRegex `{text}` is not a valid regular expression: "
+        f"{_WORDS.get(why, why)}.",
     )
 
 
