@@ -7,6 +7,38 @@ PACKAGES = ("storage", "record", "replica", "coordinator", "metadata", "net")
 
 #: Module -> (the tests that cover it, why they are not its own).
 ELSEWHERE: dict[str, tuple[str, str]] = {
+    "coordinator/group/administration.py": (
+        "tests/transcripts/test_groups.py",
+        "describing, listing and deleting, in conversations",
+    ),
+    "coordinator/group/classic_requests.py": (
+        "tests/transcripts/test_groups.py",
+        "conversations with the core, readable line by line",
+    ),
+    "coordinator/group/commits.py": (
+        "tests/transcripts/test_groups.py",
+        "conversations with the core, readable line by line",
+    ),
+    "coordinator/group/consumer.py": (
+        "tests/unit/coordinator/group/test_consumer_requests.py",
+        "what heartbeats lead to, and replays",
+    ),
+    "coordinator/group/consumer_records.py": (
+        "tests/unit/coordinator/group/test_consumer_requests.py",
+        "every record is made and replayed there",
+    ),
+    "coordinator/group/kept.py": (
+        "tests/unit/coordinator/group/test_against_kafka.py",
+        "records a Kafka left",
+    ),
+    "coordinator/group/kinds.py": (
+        "tests/unit/coordinator/group/test_consumer_requests.py",
+        "a protocol",
+    ),
+    "coordinator/group/modern.py": (
+        "tests/unit/coordinator/group/test_consumer_requests.py",
+        "what every newer kind of group is made from",
+    ),
     "coordinator/group/classic.py": (
         "tests/transcripts/test_groups.py",
         "conversations with the core, readable line by line",

@@ -21,6 +21,12 @@ READ_THERE = {
     "log.retention.minutes",
     "log.retention.hours",
     "log.flush.scheduler.interval.ms",
+    # Defaults and bounds of what a group may set (`group_config`).
+    *(
+        f"group.consumer.{bound}{name}"
+        for bound in ("", "min.", "max.")
+        for name in ("assignment.interval.ms", "heartbeat.interval.ms", "session.timeout.ms")
+    ),
 }
 
 

@@ -8,14 +8,15 @@ INT = ConfigType.INT
 STRING = ConfigType.STRING
 CLUSTER_WIDE = Update.CLUSTER_WIDE
 NOT_YET = Effect.NOT_YET
+YES = Effect.YES
 
 # fmt: off
 GROUP_KEYS = table((
-    Key("consumer.assignment.interval.ms", INT, 1000, at_least(0), CLUSTER_WIDE, NOT_YET,
+    Key("consumer.assignment.interval.ms", INT, 1000, at_least(0), CLUSTER_WIDE, YES,
         "The shortest time between two assignments of this consumer group.", ("group.consumer.assignment.interval.ms",)),
-    Key("consumer.heartbeat.interval.ms", INT, 5000, at_least(1), CLUSTER_WIDE, NOT_YET,
+    Key("consumer.heartbeat.interval.ms", INT, 5000, at_least(1), CLUSTER_WIDE, YES,
         "How often the members of this consumer group send heartbeats.", ("group.consumer.heartbeat.interval.ms",)),
-    Key("consumer.session.timeout.ms", INT, 45000, at_least(1), CLUSTER_WIDE, NOT_YET,
+    Key("consumer.session.timeout.ms", INT, 45000, at_least(1), CLUSTER_WIDE, YES,
         "A member of this consumer group that is silent for this long is removed.", ("group.consumer.session.timeout.ms",)),
     Key("share.assignment.interval.ms", INT, 1000, at_least(0), CLUSTER_WIDE, NOT_YET,
         "The shortest time between two assignments of this share group.", ("group.share.assignment.interval.ms",)),
