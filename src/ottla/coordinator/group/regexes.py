@@ -76,8 +76,7 @@ _WORDS = {
 def _invalid(text: str, why: str) -> ApiError:
     return ApiError(
         ErrorCode.INVALID_REGULAR_EXPRESSION,
-        f"SubscribedTopicRegex `{text}` is not a valid regular expression: "
-        f"{_WORDS.get(why, why)}.",
+        f"SubscribedTopicRegex `{text}` is not a valid regular expression: {_WORDS.get(why, why)}.",
     )
 
 
