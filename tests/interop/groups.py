@@ -20,7 +20,7 @@ Event = dict[str, Any]
 
 
 class Member:
-    """One running `member.py`."""
+    """One running `member.py`. The strategy "server uniform" is of a consumer group (KIP-848)."""
 
     def __init__(
         self,

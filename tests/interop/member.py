@@ -67,9 +67,18 @@ def confluent(options: Options, leave: threading.Event) -> None:
             "group.id": options["group"],
             "auto.offset.reset": "earliest",
             "enable.auto.commit": False,
-            "session.timeout.ms": options["session_timeout_ms"],
-            "heartbeat.interval.ms": options["heartbeat_interval_ms"],
-            "partition.assignment.strategy": options["strategy"],
+            **(
+                {
+                    "session.timeout.ms": options["session_timeout_ms"],
+                    "heartbeat.interval.ms": options["heartbeat_interval_ms"],
+                    "partition.assignment.strategy": options["strategy"],
+                }
+                if not options["strategy"].startswith("server ")
+                else {
+                    "group.protocol": "consumer",
+                    "group.remote.assignor": options["strategy"].removeprefix("server "),
+                }
+            ),
             "topic.metadata.refresh.interval.ms": 1000,
             **({"group.instance.id": options["instance"]} if options["instance"] else {}),
         }

@@ -44,10 +44,15 @@ public final class Member {
         if (!arguments[3].isEmpty()) {
             settings.put("group.instance.id", arguments[3]);
         }
-        settings.put("partition.assignment.strategy", "org.apache.kafka.clients.consumer."
-            + (arguments[4].equals("range") ? "RangeAssignor" : "CooperativeStickyAssignor"));
-        settings.put("session.timeout.ms", arguments[5]);
-        settings.put("heartbeat.interval.ms", arguments[6]);
+        if (arguments[4].startsWith("server ")) {
+            settings.put("group.protocol", "consumer");
+            settings.put("group.remote.assignor", arguments[4].substring(7));
+        } else {
+            settings.put("partition.assignment.strategy", "org.apache.kafka.clients.consumer."
+                + (arguments[4].equals("range") ? "RangeAssignor" : "CooperativeStickyAssignor"));
+            settings.put("session.timeout.ms", arguments[5]);
+            settings.put("heartbeat.interval.ms", arguments[6]);
+        }
         settings.put("auto.offset.reset", "earliest");
         settings.put("enable.auto.commit", false);
         settings.put("metadata.max.age.ms", 1000);
