@@ -11,6 +11,10 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "tests/transcripts/test_groups.py",
         "describing, listing and deleting, in conversations",
     ),
+    "coordinator/group/classic_members.py": (
+        "tests/unit/coordinator/group/test_migration.py",
+        "classic members of a group that was upgraded",
+    ),
     "coordinator/group/classic_requests.py": (
         "tests/transcripts/test_groups.py",
         "conversations with the core, readable line by line",

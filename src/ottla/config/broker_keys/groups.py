@@ -58,7 +58,7 @@ GROUP_KEYS = (
         "The largest session time a consumer group may be given."),
     Key("group.consumer.max.size", INT, MAX_INT, at_least(1), READ_ONLY, YES,
         "The most members a consumer group may have."),
-    Key("group.consumer.migration.policy", STRING, "bidirectional", OneOf("DISABLED", "DOWNGRADE", "UPGRADE", "BIDIRECTIONAL", any_case=True), READ_ONLY, NOT_YET,
+    Key("group.consumer.migration.policy", STRING, "bidirectional", OneOf("DISABLED", "DOWNGRADE", "UPGRADE", "BIDIRECTIONAL", any_case=True), READ_ONLY, YES,
         "Whether classic groups may become consumer groups by themselves (upgrade), the reverse "
         "(downgrade), both or neither."),
     Key("group.consumer.regex.refresh.interval.ms", INT, 600_000, at_least(10000), READ_ONLY, NOT_YET,

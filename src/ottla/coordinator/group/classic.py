@@ -286,6 +286,25 @@ class ClassicGroup:
             self._prepare(Cause(now_ms, Why.OVER_CAPACITY, ""), now_ms, out)
         return out
 
+    def converted(self, now_ms: int) -> Out:
+        """It was a consumer group until now, whose members must all join again."""
+        out = self.resume(now_ms)
+        if self.state is STABLE:
+            self._prepare(Cause(now_ms, Why.CONVERTED, ""), now_ms, out)
+        return out
+
+    def give_up_waiters(self) -> Out:
+        """It becomes a consumer group: whoever waits shall come again."""
+        out = Out()
+        for member in self.members:
+            waiter = self.members.take_join(member)
+            if waiter is not None:
+                answer = join_error(ErrorCode.REBALANCE_IN_PROGRESS, member.member_id)
+                out.answers.append((waiter, answer))
+            if member.syncing is not None:
+                self._answer_sync_error(member, ErrorCode.REBALANCE_IN_PROGRESS, out)
+        return out
+
     def waiters(self) -> Iterable[Waiter]:
         """Everyone parked here."""
         for member in self.members:

@@ -1,6 +1,8 @@
 """JoinGroup, SyncGroup, Heartbeat and LeaveGroup over the groups of a shard."""
 
+from ottla.coordinator.group import classic_members
 from ottla.coordinator.group.classic import ClassicGroup, join_error
+from ottla.coordinator.group.consumer import ConsumerGroup
 from ottla.coordinator.group.kinds import Kind, Out
 from ottla.coordinator.group.records import GroupStored
 from ottla.coordinator.group.settings import Caller
@@ -20,6 +22,8 @@ def join(
     group = shard.groups.get(request.group_id)
     if isinstance(group, ClassicGroup):
         return group.join(request, caller, waiter, now_ms)
+    if isinstance(group, ConsumerGroup) and not group.is_empty:
+        return classic_members.join(shard, group, request, caller, waiter, now_ms)
     if request.member_id:
         answer = join_error(ErrorCode.UNKNOWN_MEMBER_ID, request.member_id)
         return Out(answers=[(waiter, answer)])
@@ -58,17 +62,27 @@ def _join_first(
 
 def sync(shard: GroupShard, request: SyncGroupRequest, waiter: Waiter, now_ms: int) -> Out:
     """SyncGroup. Raises ApiError."""
+    group = shard.groups.get(request.group_id)
+    if isinstance(group, ConsumerGroup):
+        return classic_members.sync(group, request, waiter, now_ms)
     return _member_group(shard, request.group_id).sync(request, waiter, now_ms)
 
 
 def heartbeat(shard: GroupShard, request: HeartbeatRequest, waiter: Waiter, now_ms: int) -> Out:
     """Heartbeat. Raises ApiError."""
-    response = _member_group(shard, request.group_id).heartbeat(request, now_ms)
+    group = shard.groups.get(request.group_id)
+    if isinstance(group, ConsumerGroup):
+        response = classic_members.heartbeat(group, request, now_ms)
+    else:
+        response = _member_group(shard, request.group_id).heartbeat(request, now_ms)
     return Out(answers=[(waiter, response)])
 
 
 def leave(shard: GroupShard, request: LeaveGroupRequest, waiter: Waiter, now_ms: int) -> Out:
     """LeaveGroup. Raises ApiError."""
+    group = shard.groups.get(request.group_id)
+    if isinstance(group, ConsumerGroup):
+        return classic_members.leave(group, request, waiter, now_ms)
     return _member_group(shard, request.group_id).leave(request, waiter, now_ms)
 
 

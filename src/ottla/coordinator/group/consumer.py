@@ -20,7 +20,7 @@ from ottla.coordinator.group.assignors import ASSIGNORS, Assignment
 from ottla.coordinator.group.consumer_member import UNREVOKED, ConsumerMember
 from ottla.coordinator.group.history import Why
 from ottla.coordinator.group.kinds import CommitCheck, Kind, Out
-from ottla.coordinator.group.modern import ModernGroup
+from ottla.coordinator.group.modern import MemberState, ModernGroup
 from ottla.coordinator.group.records import GroupRecord, ModernStored
 from ottla.coordinator.group.regexes import resolve
 from ottla.coordinator.group.surroundings import Surroundings
@@ -124,6 +124,21 @@ class ConsumerGroup(ModernGroup[ConsumerMember]):
     def holder(self, topic_id: Uuid, partition: PartitionId) -> str | None:
         """The member that has a partition, or has yet to give it up."""
         return self._holders.get((topic_id, partition))
+
+    def is_behind(self, member: ConsumerMember) -> bool:
+        """A classic member that must join again to go on."""
+        if member.classic is None:
+            return False
+        if member.epoch < self.target_epoch or member.state is UNREVOKED:
+            return True
+        if member.state is not MemberState.UNRELEASED_PARTITIONS:
+            return False
+        target = self.targets.get(member.member_id, {})
+        return all(
+            self.holder(topic_id, partition) in (None, member.member_id)
+            for topic_id, partitions in target.items()
+            for partition in partitions
+        )
 
     def static_member(self, instance_id: str) -> ConsumerMember | None:
         member_id = self.static_ids.get(instance_id)
@@ -272,7 +287,7 @@ class ConsumerGroup(ModernGroup[ConsumerMember]):
 
     # Leaving
 
-    def fence(self, gone: Iterable[ConsumerMember]) -> Out:
+    def fence(self, gone: Iterable[ConsumerMember], now_ms: int) -> Out:
         """Remove members; the others are given what they had at their next heartbeats."""
         out = Out()
         ids = {member.member_id for member in gone}
@@ -289,7 +304,14 @@ class ConsumerGroup(ModernGroup[ConsumerMember]):
         ]
         new_hash = metadata_hash(self.surroundings.image, self.all_topics(left))
         out.records += self.new_epoch(new_hash)
+        self.look_for_classic(left.values(), now_ms)
         return out
+
+    def look_for_classic(self, members: Iterable[ConsumerMember], now_ms: int) -> None:
+        """With nobody left who speaks the newer protocol, it may be a classic group again."""
+        classic = [member.classic is not None for member in members]
+        if classic and all(classic):
+            self.deadlines.set(("downgrade", self.group_id), now_ms)
 
     def new_epoch(self, new_hash: int) -> list[GroupRecord]:
         """The group epoch is raised; what an older Kafka kept of topics goes."""
@@ -312,21 +334,32 @@ class ConsumerGroup(ModernGroup[ConsumerMember]):
 
     # Deadlines
 
+    def expect_heartbeat(self, member_id: str, now_ms: int) -> None:
+        """A classic member has named its own session."""
+        member = self.members.get(member_id)
+        if member is None or member.classic is None:
+            super().expect_heartbeat(member_id, now_ms)
+        else:
+            key = ("session", self.group_id, member_id)
+            self.deadlines.set(key, now_ms + member.classic.session_timeout_ms)
+
     def wake(self, key: tuple[str, ...], now_ms: int) -> Out:
         """A session or the time to give partitions up is over, or expressions are to be resolved."""
         self.decide()
         if key[0] == "regex":
             return self.resolve_regexes(now_ms)
+        if len(key) < 3:
+            return Out()  # of the classic group it was
         member = self.members.get(key[2])
         if member is None:
             return Out()
         if key[0] == "session":
             self.note(Why.SESSION_EXPIRED, now_ms, member)
-        elif key[0] == "rebalance" and member.state is UNREVOKED:
+        elif key[0] == "rebalance" and (member.state is UNREVOKED or self.is_behind(member)):
             self.note(Why.REBALANCE_EXPIRED, now_ms, member)
         else:
             return Out()
-        return self.fence([member])
+        return self.fence([member], now_ms)
 
     def resolve_regexes(self, now_ms: int) -> Out:
         """Look which topics match each expression now; a new epoch when that changed."""
@@ -352,10 +385,16 @@ class ConsumerGroup(ModernGroup[ConsumerMember]):
     def loaded(self, now_ms: int) -> Out:
         """Sessions start anew; who must give partitions up gets the whole time for it again."""
         super().loaded(now_ms)
+        self.look_for_classic(self.members.values(), now_ms)
         for member in self.members.values():
             if member.revoking and member.classic is None:
                 self.expect_revocation(member, now_ms)
         return Out()
+
+    def die(self) -> None:
+        super().die()
+        for what in ("regex", "downgrade"):
+            self.deadlines.cancel((what, self.group_id))
 
     def expect_revocation(self, member: ConsumerMember, now_ms: int) -> None:
         """Whoever does not give partitions up within its rebalance timeout is removed."""

@@ -12,9 +12,11 @@ a later step must see of an earlier one is handed on.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from ottla.coordinator.group import consumer_records as records
 from ottla.coordinator.group.assignors import ASSIGNORS, Assignment, Subscriber
+from ottla.coordinator.group.classic import ClassicGroup
 from ottla.coordinator.group.consumer import (
     ConsumerGroup,
     default_assignor,
@@ -30,6 +32,7 @@ from ottla.coordinator.group.consumer_member import (
 )
 from ottla.coordinator.group.history import Why
 from ottla.coordinator.group.kinds import Kind, Out
+from ottla.coordinator.group.migration import upgrade
 from ottla.coordinator.group.modern import JOIN_EPOCH, LEAVE_EPOCH, STATIC_LEAVE_EPOCH
 from ottla.coordinator.group.records import GroupRecord
 from ottla.coordinator.group.regexes import check_regex
@@ -43,6 +46,9 @@ from ottla.wire.generated.consumer_group_heartbeat import (
     ConsumerGroupHeartbeatRequest,
     ConsumerGroupHeartbeatResponse,
     TopicPartitionsResponse,
+)
+from ottla.wire.generated.records.consumer_group_member_metadata_value import (
+    ClassicMemberMetadata,
 )
 
 
@@ -99,8 +105,33 @@ def heartbeat(
     if request.member_epoch in (LEAVE_EPOCH, STATIC_LEAVE_EPOCH):
         return _leave(shard, request, waiter, now_ms)
     made: list[GroupRecord] = []
+    old = shard.classic(request.group_id)
     group = _group_for(shard, request, made)
-    return _Heartbeat(shard, group, request, caller, made, now_ms).decide(waiter)
+    out = Heartbeat(shard, group, request, caller, made, now_ms).decide(waiter)
+    return out if old is None or old.is_empty else _upgraded(shard, old, group, out, now_ms)
+
+
+def _upgraded(
+    shard: GroupShard, old: ClassicGroup, group: ConsumerGroup, out: Out, now_ms: int
+) -> Out:
+    """A classic group with members was replaced: they go on, and who waits is answered."""
+    parked = old.give_up_waiters().answers
+    out.answers += parked
+    for what in ("join", "sync"):
+        shard.deadlines.cancel((what, group.group_id))
+    for member_id in group.members:
+        group.expect_heartbeat(member_id, now_ms)
+    back = out.refused
+    assert back is not None
+
+    def refused(code: ErrorCode) -> Out:
+        instead = back(code)
+        old.resume(now_ms)
+        instead.answers += parked
+        return instead
+
+    out.refused = refused
+    return out
 
 
 def _group_for(
@@ -118,6 +149,8 @@ def _group_for(
             why = f"Group {group_id} is not a consumer group."
         raise ApiError(ErrorCode.GROUP_ID_NOT_FOUND, why)
     if group is not None:
+        if isinstance(group, ClassicGroup) and not group.is_empty:
+            return upgrade(shard, group, made)
         if group.kind is not Kind.CLASSIC or not group.is_forgettable:
             raise ApiError(
                 ErrorCode.GROUP_ID_NOT_FOUND, f"Group {group_id} is not a consumer group."
@@ -127,8 +160,11 @@ def _group_for(
     return ConsumerGroup(group_id, shard.surroundings, shard.deadlines)
 
 
-class _Heartbeat:
+class Heartbeat:
     """One heartbeat on its way through the steps."""
+
+    classic: ClassicMemberMetadata | None = None
+    """Of a member that joins with the classic protocol."""
 
     def __init__(
         self,
@@ -159,11 +195,13 @@ class _Heartbeat:
         epoch = self._group_epoch(before, member, bump)
         target = self._target(member, epoch)
         after = self._step(member, target, names_changed)
-        response = self._response(before, after)
+        response: Any = self._response(before, after)
         back = None
         if self.shard.groups.get(group.group_id) is not group:
             back = self.shard.replace(group)
         group.expect_heartbeat(after.member_id, now_ms)
+        if after.classic is not None:
+            group.look_for_classic(self._members(after).values(), now_ms)
         if resolve_now:
             self.shard.deadlines.set(("regex", group.group_id), now_ms)
         if after.is_at(target.epoch) and epoch == target.epoch and after is not before:
@@ -176,8 +214,7 @@ class _Heartbeat:
             group.looks_at_topics = group.looks_at_topics or self.looked
             if back is not None:
                 back()
-            error = ConsumerGroupHeartbeatResponse(error_code=code)
-            return Out(answers=[(waiter, error)])
+            return Out(answers=[(waiter, self._failed(code))])
 
         out.refused = refused
         return out
@@ -216,7 +253,8 @@ class _Heartbeat:
             found = group.members.get(member_id)
             self.is_new = found is None
             return ConsumerMember(member_id) if found is None else found
-        if member.classic is None and member.epoch != STATIC_LEAVE_EPOCH:
+        speaks_newer = member.classic is None and self.classic is None
+        if speaks_newer and member.epoch != STATIC_LEAVE_EPOCH:
             raise ApiError(
                 ErrorCode.UNRELEASED_INSTANCE_ID,
                 f"Static member {member_id} with instance id {instance_id} cannot join the group "
@@ -270,7 +308,7 @@ class _Heartbeat:
             regex=member.regex if regex is None else regex,
             client_id=self.caller.client_id,
             client_host=self.caller.client_host,
-            classic=None,
+            classic=self.classic,
         )
 
     def _subscription(
@@ -364,7 +402,7 @@ class _Heartbeat:
         )
         if after != member:
             self.records.append(records.assignment(group.group_id, after))
-            if after.state is UNREVOKED:
+            if after.state is UNREVOKED and after.classic is None:
                 group.expect_revocation(after, self.now_ms)
             else:
                 self.shard.deadlines.cancel(("rebalance", group.group_id, after.member_id))
@@ -372,9 +410,10 @@ class _Heartbeat:
 
     # The answer
 
-    def _response(
-        self, before: ConsumerMember, after: ConsumerMember
-    ) -> ConsumerGroupHeartbeatResponse:
+    def _failed(self, code: ErrorCode) -> Any:
+        return ConsumerGroupHeartbeatResponse(error_code=code)
+
+    def _response(self, before: ConsumerMember, after: ConsumerMember) -> Any:
         request = self.request
         response = ConsumerGroupHeartbeatResponse(
             member_id=after.member_id,
@@ -473,7 +512,7 @@ def _leave(
         )
         return Out([records.assignment(group.group_id, absent)], [(waiter, response)])
     group.note(Why.LEFT, now_ms, member)
-    out = group.fence([member])
+    out = group.fence([member], now_ms)
     out.answers.append((waiter, response))
     return out
 

@@ -22,6 +22,7 @@ from ottla.coordinator.group.classic import ClassicGroup
 from ottla.coordinator.group.consumer import ConsumerGroup
 from ottla.coordinator.group.kept import KeptGroup
 from ottla.coordinator.group.kinds import Group, Kind, Out, kind_of
+from ottla.coordinator.group.migration import downgrade
 from ottla.coordinator.group.offsets import Offsets
 from ottla.coordinator.group.records import (
     NO_TIMESTAMP,
@@ -163,6 +164,8 @@ class GroupShard:
         if key == _EXPIRY:
             return self._expire(now_ms)
         group = self.groups.get(key[1])
+        if key[0] == "downgrade" and isinstance(group, ConsumerGroup):
+            return downgrade(self, group, now_ms)
         return Out() if group is None else group.wake(key, now_ms)
 
     def _expire(self, now_ms: int) -> Out:
