@@ -119,3 +119,19 @@ def test_kafkas_tool_describes_resets_and_deletes_a_consumer_group(
     tool("--reset-offsets", *group, "--topic", name, "--to-offset", "0", "--execute")
     assert "was successful" in tool("--delete", *group)
     members.close()
+
+
+@pytest.mark.parametrize("strategy", ["range", "cooperative-sticky"])
+def test_members_of_both_protocols_share_a_group(
+    members: Members, name: str, places: list[tuple[str, int]], strategy: str
+) -> None:
+    classic = members.join(name, [name], strategy=strategy)
+    settle([classic], places, each=6)
+    newer = members.join(name, [name], strategy="server uniform")
+    settle([classic, newer], places, each=3)
+    newer.leave()
+    settle([classic], places, each=6)
+    again = members.join(name, [name], strategy="server uniform")
+    settle([classic, again], places, each=3)
+    classic.leave()
+    settle([again], places, each=6)
