@@ -1,0 +1,1 @@
+"""Share groups: records in flight, and the durable state of share partitions (KIP-932)."""
