@@ -1,0 +1,377 @@
+"""One share group: its members, what is assigned to them, which partitions have state (KIP-932).
+
+A member reaches its target with its next heartbeat: nothing is taken away
+first, since partitions may be shared. A partition is assigned once its state
+was initialized; `initializing` names those for which that is under way.
+
+Records, by type: 10 member, 11 group epoch, 12 target epoch, 13 target of a
+member, 14 what a member has, 15 which partitions have state.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from ottla.coordinator.group.history import Why
+from ottla.coordinator.group.kinds import Kind, Out
+from ottla.coordinator.group.modern import JOIN_EPOCH, ModernGroup, ModernMember
+from ottla.coordinator.group.records import GroupRecord, ModernStored, record_of
+from ottla.coordinator.share import group_records as rows
+from ottla.coordinator.share.assignor import Assignment, assign
+from ottla.coordinator.share.group_records import Topics
+from ottla.model.errors import ApiError, ErrorCode
+from ottla.model.ids import Uuid
+from ottla.wire.generated.records.share_group_current_member_assignment_value import (
+    ShareGroupCurrentMemberAssignmentValue,
+)
+from ottla.wire.generated.records.share_group_member_metadata_value import (
+    ShareGroupMemberMetadataValue,
+)
+
+if TYPE_CHECKING:
+    from ottla.coordinator.group.settings import Caller
+    from ottla.wire.generated.share_group_heartbeat import ShareGroupHeartbeatRequest
+
+
+class ShareMember(ModernMember):
+    """A member, its topics by name, and what it has."""
+
+    __slots__ = ("assigned", "topics")
+
+    def __init__(self, member_id: str) -> None:
+        super().__init__(member_id)
+        self.topics: tuple[str, ...] = ()
+        self.assigned: Assignment = {}
+
+
+class ShareGroup(ModernGroup[ShareMember]):
+    kind = Kind.SHARE
+
+    target: dict[str, Assignment]
+    initializing: Topics
+    initialized: Topics
+    deleting: dict[Uuid, str]
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*args)  # type: ignore[arg-type]
+        self.target = {}
+        self.initializing = {}
+        self.initialized = {}
+        self.deleting = {}
+        self._exists = False
+
+    @property
+    def state_name(self) -> str:
+        return "Stable" if self.members else "Empty"
+
+    @property
+    def is_forgettable(self) -> bool:
+        """Its state stays until an administrator deletes the group."""
+        return False
+
+    # Changed by records
+
+    def apply(self, record: GroupRecord) -> None:
+        assert isinstance(record, ModernStored)
+        key, value = record.key, record.value
+        kind = record.record_type
+        member_id: str = getattr(key, "member_id", "")
+        if kind == rows.MEMBER:
+            if value is None:
+                self.drop_member(member_id)
+            else:
+                self._apply_member(member_id, value)  # type: ignore[arg-type]
+        elif kind == rows.EPOCH:
+            self._exists = value is not None
+            if value is None:
+                self.is_gone = True
+            else:
+                self.begin_epoch(value.epoch, value.metadata_hash)  # type: ignore[attr-defined]
+        elif kind == rows.TARGET_EPOCH:
+            self.target_epoch = 0 if value is None else value.assignment_epoch  # type: ignore[attr-defined]
+        elif kind == rows.TARGET:
+            if value is None:
+                self.target.pop(member_id, None)
+            else:
+                self.target[member_id] = rows.assignment(value.topic_partitions)  # type: ignore[attr-defined]
+        elif kind == rows.CURRENT:
+            self._apply_current(member_id, value)  # type: ignore[arg-type]
+        elif kind == rows.STATE:
+            self.initializing, self.initialized, self.deleting = rows.read_state(value)  # type: ignore[arg-type]
+
+    def _apply_member(self, member_id: str, value: ShareGroupMemberMetadataValue) -> None:
+        member = self.members.get(member_id) or ShareMember(member_id)
+        member.rack_id = value.rack_id
+        member.client_id = value.client_id
+        member.client_host = value.client_host
+        member.topics = tuple(value.subscribed_topic_names)
+        self.put_member(member)
+
+    def _apply_current(
+        self, member_id: str, value: ShareGroupCurrentMemberAssignmentValue | None
+    ) -> None:
+        member = self.members.get(member_id)
+        if member is None:
+            return
+        if value is None:
+            member.epoch, member.previous_epoch, member.assigned = 0, -1, {}
+        else:
+            member.epoch = value.member_epoch
+            member.previous_epoch = value.previous_member_epoch
+            member.assigned = rows.assignment(value.assigned_partitions)
+
+    def tombstones(self) -> list[GroupRecord]:
+        found: list[GroupRecord] = []
+        for member_id in self.members:
+            found.extend(rows.member_gone(self.group_id, member_id))
+        found.append(record_of(rows.target_epoch_key(self.group_id), None))
+        found.append(record_of(rows.state_key(self.group_id), None))
+        found.append(record_of(rows.epoch_key(self.group_id), None))
+        return found
+
+    # Members
+
+    def heartbeat(
+        self, request: "ShareGroupHeartbeatRequest", caller: "Caller", now_ms: int
+    ) -> tuple[list[GroupRecord], ShareMember, bool]:
+        """One heartbeat: the records it makes, the member as it will be, whether it has news.
+
+        Raises:
+            ApiError: the group is full, or the member's epoch is not one it can have.
+        """
+        self.decide()
+        member_id = request.member_id
+        known = self.members.get(member_id)
+        joins = request.member_epoch == JOIN_EPOCH
+        if known is None:
+            if not joins:
+                self.member(member_id)
+            if len(self.members) >= self.surroundings.number("group.share.max.size"):
+                raise ApiError(
+                    ErrorCode.GROUP_MAX_SIZE_REACHED,
+                    "The share group has reached its maximum capacity of "
+                    f"{self.surroundings.number('group.share.max.size')} members.",
+                )
+        elif not joins:
+            _check_epoch(known, request.member_epoch)
+        records: list[GroupRecord] = []
+        member = _updated(known, request, caller)
+        if known is None or _differs(known, member):
+            records.append(rows.member(self.group_id, member))
+        bump = False
+        if known is None:
+            bump = True
+            self.note(Why.JOINED, now_ms, member)
+        elif set(known.topics) != set(member.topics):
+            bump = True
+            self.note(Why.SUBSCRIBED, now_ms, member)
+        everybody = {**self.members, member_id: member}
+        epoch = self._next_epoch(everybody, bump, now_ms, records)
+        self._assign(everybody, epoch, now_ms, records)
+        target = self._target_after(member_id, records)
+        if member.epoch != epoch or member.assigned != target:
+            member.previous_epoch = member.epoch if member.epoch else -1
+            member.epoch, member.assigned = epoch, target
+            records.append(rows.current(self.group_id, member))
+        news = joins or known is None or known.assigned != member.assigned
+        self.expect_heartbeat(member_id, now_ms)
+        return records, member, news
+
+    def leave(self, member_id: str, why: Why, now_ms: int) -> list[GroupRecord]:
+        """A member goes: the others take over with their next heartbeats."""
+        self.decide()
+        member = self.members[member_id]
+        self.forget_deadlines(member_id)
+        self.note(why, now_ms, member)
+        return [
+            *rows.member_gone(self.group_id, member_id),
+            rows.epoch(self.group_id, self.epoch + 1, self.metadata_hash),
+        ]
+
+    def wake(self, key: tuple[str, ...], now_ms: int) -> Out:
+        """A session is over."""
+        member_id = key[2]
+        if key[0] != "session" or member_id not in self.members:
+            return Out()
+        return Out(self.leave(member_id, Why.SESSION_EXPIRED, now_ms))
+
+    def _next_epoch(
+        self,
+        members: Mapping[str, ShareMember],
+        bump: bool,
+        now_ms: int,
+        records: list[GroupRecord],
+    ) -> int:
+        """Raise the group epoch if the members or their topics are not what they were."""
+        found = rows.topics_hash(self._subscribed(members), self.initialized)
+        if found != self.metadata_hash and not bump:
+            self.note(Why.TOPICS_CHANGED, now_ms)
+            bump = True
+        self.looks_at_topics = False
+        if not bump:
+            return self.epoch
+        records.append(rows.epoch(self.group_id, self.epoch + 1, found))
+        return self.epoch + 1
+
+    def _assign(
+        self,
+        members: Mapping[str, ShareMember],
+        epoch: int,
+        now_ms: int,
+        records: list[GroupRecord],
+    ) -> None:
+        """Compute the target of `epoch`, if that was not done yet."""
+        if self.target_epoch >= epoch:
+            return
+        image = self.surroundings.image
+        subscriptions = {
+            member_id: frozenset(
+                image.topics[name].topic_id for name in member.topics if name in image.topics
+            )
+            for member_id, member in members.items()
+        }
+        assignable = {
+            topic_id: numbers
+            for topic_id, (name, numbers) in self.initialized.items()
+            if image.topic_by_id(topic_id) is not None
+        }
+        target = assign(subscriptions, assignable, self.target)
+        for member_id, mine in target.items():
+            if self.target.get(member_id) != mine:
+                records.append(rows.target(self.group_id, member_id, mine))
+        records.append(rows.target_epoch(self.group_id, epoch))
+
+    def _target_after(self, member_id: str, records: list[GroupRecord]) -> Assignment:
+        for record in records:
+            if (
+                isinstance(record, ModernStored)
+                and record.record_type == rows.TARGET
+                and record.key.member_id == member_id  # type: ignore[attr-defined]
+                and record.value is not None
+            ):
+                return rows.assignment(record.value.topic_partitions)  # type: ignore[attr-defined]
+        return self.target.get(member_id, {})
+
+    # Which partitions have state
+
+    def is_subscribed_to(self, topic: str) -> bool:
+        return any(topic in member.topics for member in self.members.values())
+
+    def _subscribed(self, members: Mapping[str, ShareMember]) -> dict[str, tuple[Uuid, int]]:
+        """The topics of all members that exist: name -> id and how many partitions."""
+        image = self.surroundings.image
+        names = {name for member in members.values() for name in member.topics}
+        return {
+            name: (image.topics[name].topic_id, len(image.topics[name].partitions))
+            for name in sorted(names)
+            if name in image.topics
+        }
+
+    def without_state(self) -> dict[Uuid, tuple[str, tuple[int, ...]]]:
+        """Partitions of subscribed topics that were not initialized, those under way too."""
+        found = {}
+        for name, (topic_id, count) in self._subscribed(self.members).items():
+            _, known = self.initialized.get(topic_id, (name, ()))
+            missing = tuple(sorted(set(range(count)).difference(known)))
+            if missing:
+                found[topic_id] = (name, missing)
+        return found
+
+    def begin_initializing(self) -> list[GroupRecord]:
+        """Say durably which partitions are about to get state."""
+        missing = self.without_state()
+        if not missing or missing == self.initializing:
+            return []
+        return [rows.state(self.group_id, missing, self._living(), self.deleting)]
+
+    def state_initialized(self, done: Topics) -> list[GroupRecord]:
+        """These partitions have state now, and may be assigned."""
+        initialized = self._living()
+        initializing = dict(self.initializing)
+        for topic_id, (name, numbers) in done.items():
+            _, before = initialized.get(topic_id, (name, ()))
+            initialized[topic_id] = (name, tuple(sorted({*before, *numbers})))
+            _, waiting = initializing.pop(topic_id, (name, ()))
+            left = tuple(sorted(set(waiting).difference(numbers)))
+            if left:
+                initializing[topic_id] = (name, left)
+        return [rows.state(self.group_id, initializing, initialized, self.deleting)]
+
+    def state_deleted(self, topic_ids: set[Uuid]) -> list[GroupRecord]:
+        """The state of these topics is gone, with their offsets."""
+
+        def others(topics: Topics) -> Topics:
+            return {key: value for key, value in topics.items() if key not in topic_ids}
+
+        return [
+            rows.state(
+                self.group_id, others(self.initializing), others(self.initialized), self.deleting
+            )
+        ]
+
+    def _living(self) -> Topics:
+        """`initialized` without topics that were deleted."""
+        image = self.surroundings.image
+        return {
+            topic_id: known
+            for topic_id, known in self.initialized.items()
+            if image.topic_by_id(topic_id) is not None
+        }
+
+    # Offsets
+
+    def check_commit(
+        self,
+        member_id: str,
+        instance_id: str | None,
+        generation: int,
+        now_ms: int,
+        transactional: bool = False,
+        api_version: int = 0,
+    ) -> None:
+        """A share group has no committed offsets."""
+        raise ApiError(
+            ErrorCode.GROUP_ID_NOT_FOUND, f"Group {self.group_id} is not a consumer group."
+        )
+
+
+def _check_epoch(member: ShareMember, epoch: int) -> None:
+    if epoch > member.epoch:
+        raise ApiError(
+            ErrorCode.FENCED_MEMBER_EPOCH,
+            f"The share group member has a greater member epoch ({epoch}) than the one known by "
+            f"the group coordinator ({member.epoch}). The member must abandon all its partitions "
+            "and rejoin.",
+        )
+    if epoch < member.epoch and epoch != member.previous_epoch:
+        raise ApiError(
+            ErrorCode.FENCED_MEMBER_EPOCH,
+            f"The share group member has a smaller member epoch ({epoch}) than the one known by "
+            f"the group coordinator ({member.epoch}). The member must abandon all its partitions "
+            "and rejoin.",
+        )
+
+
+def _updated(
+    known: ShareMember | None, request: "ShareGroupHeartbeatRequest", caller: "Caller"
+) -> ShareMember:
+    """The member as this heartbeat describes it; what is null is as before."""
+    member = ShareMember(request.member_id)
+    if known is not None:
+        member.epoch, member.previous_epoch = known.epoch, known.previous_epoch
+        member.assigned = known.assigned
+        member.rack_id, member.topics = known.rack_id, known.topics
+    if request.rack_id is not None:
+        member.rack_id = request.rack_id
+    if request.subscribed_topic_names is not None:
+        member.topics = tuple(request.subscribed_topic_names)
+    member.client_id, member.client_host = caller.client_id, caller.client_host
+    return member
+
+
+def _differs(known: ShareMember, member: ShareMember) -> bool:
+    return (known.rack_id, known.topics, known.client_id, known.client_host) != (
+        member.rack_id,
+        member.topics,
+        member.client_id,
+        member.client_host,
+    )
