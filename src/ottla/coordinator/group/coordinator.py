@@ -12,6 +12,7 @@ from ottla.coordinator.group import administration, classic_requests, commits, c
 from ottla.coordinator.group.classic import ClassicGroup, GroupState, join_error
 from ottla.coordinator.group.consumer import assignor_names
 from ottla.coordinator.group.history import Rebalance
+from ottla.coordinator.group.kinds import Group
 from ottla.coordinator.group.lookups import Lookups
 from ottla.coordinator.group.settings import Caller, GroupSettings
 from ottla.coordinator.group.shard import GroupShard
@@ -398,6 +399,23 @@ class GroupCoordinator:
         """A classic group as it is now, for the console and for tests."""
         shard = self._runtime.peek(self.partition_for(group_id))
         return None if shard is None else shard.classic(group_id)
+
+    # For the kinds of groups with modules of their own
+
+    def peek_any(self, group_id: str) -> Group | None:
+        """A group of any kind as it is now, without waiting for anything."""
+        shard = self._runtime.peek(self.partition_for(group_id))
+        return None if shard is None else shard.groups.get(group_id)
+
+    async def decide(
+        self, group_id: str, decide: Callable[[GroupShard, Waiter, int], Outcome[Any]]
+    ) -> Any:
+        """Let the shard of a group decide. Raises ApiError."""
+        return await self._write(group_id, decide)
+
+    async def look(self, group_id: str, look: Callable[[GroupShard], T]) -> T:
+        """What the shard of a group shows, once it is committed. Raises ApiError."""
+        return await self._runtime.read(self.partition_for(group_id), look)
 
     async def _write(
         self, group_id: str, decide: Callable[[GroupShard, Waiter, int], Outcome[Any]]

@@ -34,6 +34,7 @@ from ottla.coordinator.group.records import (
 )
 from ottla.coordinator.group.surroundings import Surroundings
 from ottla.coordinator.outcome import Waiter
+from ottla.coordinator.share.group import ShareGroup
 from ottla.model.ids import Offset, ProducerId, TopicName
 
 GROUPS_PER_EXPIRY = 100
@@ -54,7 +55,7 @@ _MAKERS: dict[Kind, Callable[[str, Surroundings, Deadlines], Group]] = {
         group_id, surroundings.settings, deadlines, surroundings.randomness, NO_TIMESTAMP
     ),
     Kind.CONSUMER: ConsumerGroup,
-    Kind.SHARE: _kept(Kind.SHARE),
+    Kind.SHARE: ShareGroup,
     Kind.STREAMS: _kept(Kind.STREAMS),
 }
 """What makes a group when the first record of it is applied."""

@@ -11,10 +11,12 @@ member, 14 what a member has, 15 which partitions have state.
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from ottla.coordinator.deadlines import Deadlines
 from ottla.coordinator.group.history import Why
 from ottla.coordinator.group.kinds import Kind, Out
 from ottla.coordinator.group.modern import JOIN_EPOCH, ModernGroup, ModernMember
 from ottla.coordinator.group.records import GroupRecord, ModernStored, record_of
+from ottla.coordinator.group.surroundings import Surroundings
 from ottla.coordinator.share import group_records as rows
 from ottla.coordinator.share.assignor import Assignment, assign
 from ottla.coordinator.share.group_records import Topics
@@ -51,13 +53,12 @@ class ShareGroup(ModernGroup[ShareMember]):
     initialized: Topics
     deleting: dict[Uuid, str]
 
-    def __init__(self, *args: object) -> None:
-        super().__init__(*args)  # type: ignore[arg-type]
+    def __init__(self, group_id: str, surroundings: Surroundings, deadlines: Deadlines) -> None:
+        super().__init__(group_id, surroundings, deadlines)
         self.target = {}
         self.initializing = {}
         self.initialized = {}
         self.deleting = {}
-        self._exists = False
 
     @property
     def state_name(self) -> str:
@@ -81,7 +82,6 @@ class ShareGroup(ModernGroup[ShareMember]):
             else:
                 self._apply_member(member_id, value)  # type: ignore[arg-type]
         elif kind == rows.EPOCH:
-            self._exists = value is not None
             if value is None:
                 self.is_gone = True
             else:

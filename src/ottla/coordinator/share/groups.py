@@ -1,0 +1,173 @@
+"""Share groups as handlers see them: the group's shard and the share coordinator together.
+
+A partition must have state before it is assigned. Kafka answers the first
+heartbeat without partitions and hands them out with the next, a heartbeat
+interval later; here the state is written first, and the first answer has them.
+"""
+
+from collections.abc import Iterable, Sequence
+from itertools import islice
+
+from ottla.coordinator.group.coordinator import GroupCoordinator
+from ottla.coordinator.group.settings import Caller
+from ottla.coordinator.share import requests
+from ottla.coordinator.share.coordinator import ShareCoordinator
+from ottla.coordinator.share.group import ShareGroup
+from ottla.coordinator.share.group_records import Topics
+from ottla.coordinator.share.records import ShareKey
+from ottla.coordinator.share.shard import UNINITIALIZED
+from ottla.model.errors import ApiError, ErrorCode
+from ottla.model.ids import Offset, PartitionId, Uuid
+from ottla.wire.generated.share_group_describe import DescribedGroup
+from ottla.wire.generated.share_group_heartbeat import (
+    ShareGroupHeartbeatRequest,
+    ShareGroupHeartbeatResponse,
+)
+
+INITIALIZED_AT_ONCE = 500
+"""Partitions that get their state with one heartbeat; the next goes on."""
+
+
+class ShareGroups:
+    """What is asked about whole share groups."""
+
+    def __init__(self, groups: GroupCoordinator, state: ShareCoordinator) -> None:
+        self._groups = groups
+        self.state = state
+
+    async def heartbeat(
+        self, request: ShareGroupHeartbeatRequest, caller: Caller
+    ) -> ShareGroupHeartbeatResponse:
+        """Answer one heartbeat. Raises ApiError."""
+        requests.check_heartbeat(request)
+        response = await self._heartbeat(request, caller)
+        if request.member_epoch < 0:
+            return response
+        group_id = request.group_id
+        missing = await self._groups.look(
+            group_id, lambda shard: requests.share_group(shard, group_id).without_state()
+        )
+        if not missing:
+            return response
+        try:
+            await self._initialize(group_id)
+        except ApiError:
+            return response  # the next heartbeat tries again
+        request.member_epoch = response.member_epoch
+        request.subscribed_topic_names = None
+        again = await self._heartbeat(request, caller)
+        if again.assignment is None:
+            again.assignment = response.assignment
+        return again
+
+    async def _heartbeat(
+        self, request: ShareGroupHeartbeatRequest, caller: Caller
+    ) -> ShareGroupHeartbeatResponse:
+        response: ShareGroupHeartbeatResponse = await self._groups.decide(
+            request.group_id,
+            lambda shard, waiter, now_ms: requests.heartbeat(
+                shard, request, caller, waiter, now_ms
+            ),
+        )
+        return response
+
+    async def _initialize(self, group_id: str) -> None:
+        """Give state to partitions that have none; where consumers begin is found out later."""
+        epoch, missing = await self._groups.decide(
+            group_id,
+            lambda shard, waiter, now_ms: requests.begin_initializing(shard, group_id, waiter),
+        )
+        done: Topics = {}
+        for topic_id, name, number in islice(_each(missing), INITIALIZED_AT_ONCE):
+            await self.state.initialize(ShareKey(group_id, topic_id, number), epoch, UNINITIALIZED)
+            done[topic_id] = (name, (*done.get(topic_id, (name, ()))[1], number))
+        await self._initialized(group_id, done)
+
+    async def _initialized(self, group_id: str, done: Topics) -> None:
+        await self._groups.decide(
+            group_id,
+            lambda shard, waiter, now_ms: requests.state_initialized(shard, group_id, done, waiter),
+        )
+
+    async def describe(self, group_ids: Sequence[str]) -> list[DescribedGroup]:
+        """One description for each id, in this order."""
+        described = []
+        for group_id in group_ids:
+            try:
+                described.append(
+                    await self._groups.look(
+                        group_id,
+                        lambda shard, group_id=group_id: requests.describe(shard, group_id),  # type: ignore[misc]
+                    )
+                )
+            except ApiError as error:
+                described.append(
+                    DescribedGroup(
+                        group_id=group_id, error_code=error.code, error_message=error.message
+                    )
+                )
+        return described
+
+    def group(self, group_id: str) -> ShareGroup | None:
+        """The group as it is now, without waiting for anything."""
+        group = self._groups.peek_any(group_id)
+        return group if isinstance(group, ShareGroup) else None
+
+    def is_member(self, group_id: str, member_id: str) -> bool:
+        group = self.group(group_id)
+        return group is not None and member_id in group.members
+
+    # Offsets
+
+    async def topics_with_state(self, group_id: str) -> Topics:
+        """Which partitions the group has state for. Raises ApiError."""
+        return await self._groups.look(
+            group_id, lambda shard: dict(requests.share_group(shard, group_id).initialized)
+        )
+
+    async def check_empty(self, group_id: str) -> None:
+        """Raises ApiError: NON_EMPTY_GROUP, or GROUP_ID_NOT_FOUND."""
+        is_empty = await self._groups.look(
+            group_id, lambda shard: requests.share_group(shard, group_id).is_empty
+        )
+        if not is_empty:
+            raise ApiError(ErrorCode.NON_EMPTY_GROUP, f"Group {group_id} is not empty.")
+
+    async def alter(
+        self, group_id: str, offsets: Iterable[tuple[Uuid, str, PartitionId, Offset]]
+    ) -> list[ErrorCode]:
+        """Begin anew at these offsets, an answer for each."""
+        epoch = await self._groups.look(
+            group_id, lambda shard: requests.share_group(shard, group_id).epoch
+        )
+        codes = []
+        done: Topics = {}
+        for topic_id, name, number, offset in offsets:
+            try:
+                await self.state.initialize(ShareKey(group_id, topic_id, number), epoch, offset)
+            except ApiError as error:
+                codes.append(error.code)
+                continue
+            done[topic_id] = (name, (*done.get(topic_id, (name, ()))[1], number))
+            codes.append(ErrorCode.NONE)
+        if done:
+            await self._initialized(group_id, done)
+        return codes
+
+    async def delete_state(self, group_id: str, topic_ids: Iterable[Uuid]) -> None:
+        """Forget everything about these topics. Raises ApiError."""
+        topics = set(topic_ids)
+        known = await self.topics_with_state(group_id)
+        for topic_id, _, number in _each(known):
+            if topic_id in topics:
+                await self.state.delete(ShareKey(group_id, topic_id, number))
+        await self._groups.decide(
+            group_id,
+            lambda shard, waiter, now_ms: requests.state_deleted(shard, group_id, topics, waiter),
+        )
+
+
+def _each(topics: Topics) -> Iterable[tuple[Uuid, str, PartitionId]]:
+    for topic_id, (name, numbers) in topics.items():
+        for number in numbers:
+            yield topic_id, name, number
