@@ -30,7 +30,10 @@ CORES: Mapping[str, Mapping[str, str]] = {
         "dump": "`os.path`, no file",
         "newest": "a lock: the loop and workers write the same files",
     },
-    "coordinator": {"runtime": "the shell around the shards"},
+    "coordinator": {
+        "runtime": "the shell around the shards",
+        "share.partition": "the shell around one share partition",
+    },
     "net": {
         "network": "the types of asyncio, in a protocol",
         "peer": "the link to a broker",

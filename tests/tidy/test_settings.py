@@ -27,6 +27,17 @@ READ_THERE = {
         for bound in ("", "min.", "max.")
         for name in ("assignment.interval.ms", "heartbeat.interval.ms", "session.timeout.ms")
     ),
+    *(
+        f"group.share.{bound}{name}"
+        for bound in ("", "min.", "max.")
+        for name in (
+            "heartbeat.interval.ms",
+            "session.timeout.ms",
+            "delivery.count.limit",
+            "partition.max.record.locks",
+            "record.lock.duration.ms",
+        )
+    ),
 }
 
 

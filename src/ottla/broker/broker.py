@@ -21,6 +21,7 @@ from ottla.broker.lifecycle import adopt, register
 from ottla.broker.log_settings import TopicSettings
 from ottla.broker.loggers import PythonLoggers
 from ottla.broker.producer_ids import ProducerIds
+from ottla.broker.shares import BrokerShares
 from ottla.broker.system import System
 from ottla.broker.upkeep import Upkeep
 from ottla.config.broker_config import BrokerConfig
@@ -194,6 +195,7 @@ class Broker:
             request_flush=self.flusher.request,
         )
         self.groups = Groups(config, system, self.replicas)
+        self.shares = BrokerShares(config, system, self.replicas, self.groups)
         self.log_mover = LogMover(
             self.logs,
             system.transport_clock,
@@ -220,6 +222,7 @@ class Broker:
                 config.max_incremental_fetch_session_cache_slots, system.randomness
             ),
             groups=self.groups,
+            shares=self.shares,
             log_mover=self.log_mover,
             loggers=PythonLoggers(),
             supported=supported(),
@@ -292,6 +295,7 @@ class Broker:
             views.fetch_sessions.dirty_topics(delta.topics)
         if delta.topics or delta.resources:
             self.groups.follow(image, delta)
+            self.shares.follow(image, delta)
 
     def _follow_resources(self, image: Image, delta: Delta) -> Steps[None]:
         if any(resource.type is ResourceType.BROKER for resource in delta.resources):
@@ -475,6 +479,9 @@ class Broker:
             lambda: views.config.producer_id_expiration_check_interval_ms,
             self._expire_producers,
         )
+        shares = self.shares
+        self.upkeep.every("share state", shares.prune_interval_ms, shares.prune)
+        self.upkeep.every("cold share state", shares.snapshot_interval_ms, shares.write_anew)
         self.transport_upkeep.every("idle connections", lambda: SWEEP_MS, self.connections.sweep)
         self.transport_upkeep.every(
             "idle files", lambda: CLOSE_IDLE_FILES_MS, self.logs.handles.close_idle
@@ -547,6 +554,7 @@ class Broker:
             self.upkeep.close()
             self.transport_upkeep.close()
             await self.compaction.close()
+            self.shares.close()
             self.groups.close()
             self.log_mover.close()
             await self.dispatcher.close()

@@ -113,6 +113,7 @@ class Connections:
 
     def _closed(self, transport: ClientTransport) -> None:
         del self._open[transport]
+        transport.connection.owner.closed()
         host = transport.peer[0]
         self._per_host[host] -= 1
         if not self._per_host[host]:

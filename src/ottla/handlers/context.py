@@ -22,6 +22,7 @@ from ottla.wire.message import Message
 
 if TYPE_CHECKING:
     from ottla.coordinator.group.coordinator import GroupCoordinator
+    from ottla.coordinator.share.shares import Shares
     from ottla.handlers.fetch_sessions import FetchSessions
     from ottla.handlers.produce_one import Route
     from ottla.replica.log_mover import LogMover
@@ -73,6 +74,7 @@ class BrokerViews:
     replicas: "Replicas"
     fetch_sessions: "FetchSessions"
     groups: "GroupCoordinator"
+    shares: "Shares"
     log_mover: "LogMover"
     loggers: Loggers
     config_rows: ConfigRows = field(default_factory=ConfigRows)
@@ -96,6 +98,7 @@ class Client:
     """One connection as handlers know it; lives as long as the connection."""
 
     __slots__ = (
+        "at_close",
         "client_id",
         "client_id_bytes",
         "connection_id",
@@ -119,8 +122,26 @@ class Client:
         self.software = ("", "")
         self.leaders: dict[tuple[str, bytes, int], tuple[int, Partition]] = {}
         """Partitions this client may write, and the revision of the image that said so."""
+        self.at_close: dict[object, Callable[[], object]] | None = None
+        """What is to be done once the connection is gone, by whom it is for."""
         self.routes: dict[bytes, Route] = {}
         """What its produce requests begin with, and where that leads (`handlers/produce_one.py`)."""
+
+    def when_closed(self, whom: object, then: Callable[[], object]) -> None:
+        """Have `then` called once the connection is gone."""
+        if self.at_close is None:
+            self.at_close = {}
+        self.at_close[whom] = then
+
+    def forget_closed(self, whom: object) -> None:
+        if self.at_close is not None:
+            self.at_close.pop(whom, None)
+
+    def closed(self) -> None:
+        """The connection is gone."""
+        waiting, self.at_close = self.at_close, None
+        for then in (waiting or {}).values():
+            then()
 
 
 class Reply:

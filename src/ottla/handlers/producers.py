@@ -3,8 +3,9 @@
 from ottla.handlers.context import Context
 from ottla.handlers.topics import ensure_internal_topic
 from ottla.model.errors import ApiError, ErrorCode
+from ottla.model.ids import uuid_from_text
 from ottla.model.isolation import CoordinatorType
-from ottla.model.names import CONSUMER_OFFSETS
+from ottla.model.names import CONSUMER_OFFSETS, SHARE_GROUP_STATE
 from ottla.wire.generated.find_coordinator import (
     Coordinator,
     FindCoordinatorRequest,
@@ -57,8 +58,10 @@ async def find_coordinator(
 
 async def _find(context: Context, key_type: int, key: str) -> Coordinator:
     try:
+        if key_type == CoordinatorType.SHARE:
+            return await _find_share(context, key)
         if key_type != CoordinatorType.GROUP:
-            known = key_type in (CoordinatorType.TRANSACTION, CoordinatorType.SHARE)
+            known = key_type == CoordinatorType.TRANSACTION
             raise ApiError(
                 # Fatal to a client, where COORDINATOR_NOT_AVAILABLE would be retried for ever.
                 ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED
@@ -82,5 +85,25 @@ async def _find(context: Context, key_type: int, key: str) -> Coordinator:
             error_code=error.code,
             error_message=error.message,
         )
+    host, port = context.address_of(leader)
+    return Coordinator(key=key, node_id=leader, host=host, port=port, error_message="")
+
+
+async def _find_share(context: Context, key: str) -> Coordinator:
+    """Who keeps the state of share partition "group:topic id:partition". Raises ApiError."""
+    group_id, _, rest = key.rpartition(":")[0].rpartition(":")
+    number = key.rpartition(":")[2]
+    try:
+        uuid_from_text(rest)
+        good = bool(group_id) and number.isascii() and number.isdigit()
+    except ValueError:
+        good = False
+    if not good:
+        raise ApiError(ErrorCode.INVALID_REQUEST, f"Invalid key: {key}")
+    await ensure_internal_topic(context.broker, SHARE_GROUP_STATE)
+    topic = context.broker.image.topics[SHARE_GROUP_STATE]
+    leader = topic.partitions[context.broker.shares.state.partition_for(key)].leader
+    if leader < 0:
+        raise ApiError(ErrorCode.COORDINATOR_NOT_AVAILABLE)
     host, port = context.address_of(leader)
     return Coordinator(key=key, node_id=leader, host=host, port=port, error_message="")

@@ -45,6 +45,18 @@ HANDLERS: dict[int, str] = {
     69: "consumer_groups:consumer_group_describe",
     74: "configs:list_config_resources",
     75: "metadata:describe_topic_partitions",
+    76: "share_groups:share_group_heartbeat",
+    77: "share_groups:share_group_describe",
+    78: "share_fetch:share_fetch",
+    79: "share_fetch:share_acknowledge",
+    83: "share_state:initialize",
+    84: "share_state:read",
+    85: "share_state:write",
+    86: "share_state:delete",
+    87: "share_state:read_summary",
+    90: "share_groups:describe_share_group_offsets",
+    91: "share_groups:alter_share_group_offsets",
+    92: "share_groups:delete_share_group_offsets",
 }
 """API key -> module and function below `ottla.handlers`."""
 

@@ -10,6 +10,7 @@ from tests.support.versions import (  # noqa: F401
     ask_offsets,
     ask_otherwise,
     ask_produce,
+    ask_share,
     ask_topics,
 )
 from tests.support.versions.talk import SCENARIOS

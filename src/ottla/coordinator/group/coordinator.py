@@ -5,7 +5,7 @@ what went wrong where each API wants it. Topics and permissions are the
 handlers' matter: what arrives here names topics that exist.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from ottla.coordinator.group import administration, classic_requests, commits, consumer_requests
@@ -74,6 +74,8 @@ class GroupCoordinator:
         self.surroundings = Surroundings(settings, randomness)
         self._gather_quiet_ms = gather_quiet_ms
         self._transport_clock = transport_clock
+        self.before_delete: Callable[[str], Awaitable[None]] = _nothing_else
+        """Deletes what is stored elsewhere of a group that is about to go."""
         self._lookups = Lookups()
         self._runtime: CoordinatorRuntime[GroupShard] = CoordinatorRuntime(
             CONSUMER_OFFSETS,
@@ -368,6 +370,8 @@ class GroupCoordinator:
 
     async def delete_groups(self, group_ids: Sequence[str]) -> list[DeletableGroupResult]:
         """Delete groups without members; one result for each id."""
+        for group_id in group_ids:
+            await self.before_delete(group_id)
         by_partition: dict[PartitionId, list[str]] = {}
         for group_id in dict.fromkeys(group_ids):
             by_partition.setdefault(self.partition_for(group_id), []).append(group_id)
@@ -421,3 +425,7 @@ class GroupCoordinator:
         self, group_id: str, decide: Callable[[GroupShard, Waiter, int], Outcome[Any]]
     ) -> Any:
         return await self._runtime.write(self.partition_for(group_id), decide)
+
+
+async def _nothing_else(group_id: str) -> None:
+    """Most groups are all in their shard."""

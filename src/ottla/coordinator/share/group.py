@@ -55,6 +55,7 @@ class ShareGroup(ModernGroup[ShareMember]):
 
     def __init__(self, group_id: str, surroundings: Surroundings, deadlines: Deadlines) -> None:
         super().__init__(group_id, surroundings, deadlines)
+        self.epoch = 1
         self.target = {}
         self.initializing = {}
         self.initialized = {}
@@ -169,7 +170,7 @@ class ShareGroup(ModernGroup[ShareMember]):
         self._assign(everybody, epoch, now_ms, records)
         target = self._target_after(member_id, records)
         if member.epoch != epoch or member.assigned != target:
-            member.previous_epoch = member.epoch if member.epoch else -1
+            member.previous_epoch = member.epoch
             member.epoch, member.assigned = epoch, target
             records.append(rows.current(self.group_id, member))
         news = joins or known is None or known.assigned != member.assigned
@@ -346,8 +347,9 @@ def _check_epoch(member: ShareMember, epoch: int) -> None:
         raise ApiError(
             ErrorCode.FENCED_MEMBER_EPOCH,
             f"The share group member has a smaller member epoch ({epoch}) than the one known by "
-            f"the group coordinator ({member.epoch}). The member must abandon all its partitions "
-            "and rejoin.",
+            f"the group coordinator ({member.epoch}), and it does not match the previous member "
+            f"epoch ({member.previous_epoch}). The member must abandon all its partitions and "
+            "rejoin.",
         )
 
 

@@ -131,7 +131,7 @@ class ShareGroups:
             group_id, lambda shard: requests.share_group(shard, group_id).is_empty
         )
         if not is_empty:
-            raise ApiError(ErrorCode.NON_EMPTY_GROUP, f"Group {group_id} is not empty.")
+            raise ApiError(ErrorCode.NON_EMPTY_GROUP, "The group is not empty.")
 
     async def alter(
         self, group_id: str, offsets: Iterable[tuple[Uuid, str, PartitionId, Offset]]

@@ -36,13 +36,13 @@ def check_heartbeat(request: ShareGroupHeartbeatRequest) -> None:
     if not request.group_id.strip():
         problem = "GroupId can't be empty."
     elif not request.member_id.strip():
-        problem = "MemberId can't be empty."
+        raise ApiError(ErrorCode.INVALID_REQUEST)
     elif request.rack_id is not None and not request.rack_id.strip():
         problem = "RackId can't be empty."
     elif request.member_epoch == JOIN_EPOCH and not request.subscribed_topic_names:
         problem = "SubscribedTopicNames must be set in first request."
     elif request.member_epoch < LEAVE_EPOCH:
-        problem = f"MemberEpoch is {request.member_epoch}, but must be greater than or equal to -1."
+        problem = "MemberEpoch is invalid."
     if problem is not None:
         raise ApiError(ErrorCode.INVALID_REQUEST, problem)
 
@@ -81,6 +81,8 @@ def heartbeat(
         made = shard.new_group(Kind.SHARE, group_id)
         assert isinstance(made, ShareGroup)
         group, undo = made, shard.replace(made)
+    elif group_id not in shard.groups:
+        raise ApiError(ErrorCode.GROUP_ID_NOT_FOUND, f"Share group {group_id} not found.")
     else:
         group = share_group(shard, group_id)
     try:

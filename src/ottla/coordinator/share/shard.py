@@ -19,11 +19,13 @@ from ottla.coordinator.share.records import (
     decode,
     encode,
 )
-from ottla.coordinator.share.runs import StateBatch
+from ottla.coordinator.share.runs import RecordState, StateBatch
 from ottla.model.errors import ApiError, ErrorCode
 from ottla.model.ids import LeaderEpoch, Offset, ProducerId, Uuid
 
 Out = Outcome[ShareRecord]
+
+_STORED = frozenset(RecordState)
 
 UNINITIALIZED = -1
 """A start offset that is decided when the first consumer comes; a count not known."""
@@ -140,9 +142,11 @@ class ShareStateShard:
             raise ApiError(ErrorCode.FENCED_LEADER_EPOCH)
         if state_epoch != -1 and state_epoch < state.state_epoch:
             raise ApiError(ErrorCode.FENCED_STATE_EPOCH)
-        epoch = state.leader_epoch if leader_epoch == -1 else leader_epoch
+        for batch in batches:
+            if not 0 <= batch.first_offset <= batch.last_offset or batch[2] not in _STORED:
+                raise ApiError(ErrorCode.INVALID_REQUEST)
         record = self._changed(
-            key, state, epoch, start_offset, complete_count, tuple(batches), now_ms
+            key, state, state.leader_epoch, start_offset, complete_count, tuple(batches), now_ms
         )
         return Out([record], [(waiter, True)])
 

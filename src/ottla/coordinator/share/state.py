@@ -374,6 +374,18 @@ class ShareState:
 
     # The outcome of storing
 
+    def after(self, transition: Transition) -> tuple[Offset, int]:
+        """(start offset, records behind it that are over) once `transition` is stored."""
+        start, complete, leading = self.runs.start_offset, 0, True
+        for run in self.runs:
+            over = run.state.is_terminal and run.changing in (None, transition)
+            if over and leading:
+                start = run.last + 1
+            else:
+                leading = False
+                complete += run.size if over else 0
+        return start, complete
+
     def stored(self, transition: Transition) -> None:
         """The change is durable: it counts."""
         for run in self.runs:

@@ -1,0 +1,99 @@
+"""Share groups' place in the broker: which partitions of their state topic are led here."""
+
+from ottla.broker.groups import Groups, PartitionPort
+from ottla.broker.system import System
+from ottla.config.broker_config import BrokerConfig
+from ottla.coordinator.share.coordinator import ShareCoordinator
+from ottla.coordinator.share.shares import Shares
+from ottla.metadata.changes import Delta
+from ottla.metadata.image import Image
+from ottla.model.errors import ApiError, StorageError
+from ottla.model.names import SHARE_GROUP_STATE
+from ottla.replica.partition import Partition
+from ottla.replica.replicas import Replicas
+
+
+def _number(config: BrokerConfig, name: str) -> int:
+    value = config.values[name]
+    assert isinstance(value, int), name
+    return value
+
+
+class BrokerShares(Shares):
+    """Share groups, following the image."""
+
+    def __init__(
+        self, config: BrokerConfig, system: System, replicas: Replicas, groups: Groups
+    ) -> None:
+        state = ShareCoordinator(
+            system.clock,
+            system.transport_clock,
+            partition_count=_number(config, "share.coordinator.state.topic.num.partitions"),
+            updates_per_snapshot=_number(
+                config, "share.coordinator.snapshot.update.records.per.snapshot"
+            ),
+            commit_timeout_ms=_number(config, "share.coordinator.write.timeout.ms"),
+            compression=_number(config, "share.coordinator.state.topic.compression.codec"),
+        )
+        super().__init__(groups, state, system.clock)
+        self._config = config
+        self._replicas = replicas
+        self._clock = system.clock
+        self._topic_ids: dict[str, bytes] = {}
+
+    def follow(self, image: Image, delta: Delta) -> None:
+        """Load and unload with the leadership of the state topic; forget topics that are gone."""
+        gone = set()
+        for name in delta.topics:
+            topic = image.topics.get(name)
+            before = self._topic_ids.pop(name, None)
+            if topic is not None:
+                self._topic_ids[name] = topic.topic_id
+            if before is not None and (topic is None or topic.topic_id != before):
+                gone.add(before)
+        if gone:
+            self.state.topics_deleted(gone)
+        if SHARE_GROUP_STATE not in delta.topics:
+            return
+        topic = image.topics.get(SHARE_GROUP_STATE)
+        if topic is not None:
+            self.state.set_partition_count(len(topic.partitions))
+        led = self._led()
+        for number in self.state.partitions():
+            if number not in led:
+                self.state.unload(number)
+        for number, partition in led.items():
+            self.state.load(number, PartitionPort(partition, self._clock))
+
+    def _led(self) -> dict[int, Partition]:
+        return {
+            partition.partition: partition
+            for partition in self._replicas.of_topic(SHARE_GROUP_STATE)
+            if partition.is_leader
+        }
+
+    # Upkeep
+
+    def prune_interval_ms(self) -> int:
+        return _number(self._config, "share.coordinator.state.topic.prune.interval.ms")
+
+    def prune(self) -> None:
+        """Delete what no snapshot in use needs any more."""
+        for number, partition in self._led().items():
+            needed = self.state.needed_from(number)
+            if needed is not None and partition.log.log_start_offset < needed:
+                try:
+                    partition.advance_log_start(min(needed, partition.high_watermark))
+                except (ApiError, StorageError):
+                    continue  # the directory's failure is told elsewhere
+
+    def snapshot_interval_ms(self) -> int:
+        return _number(self._config, "share.coordinator.cold.partition.snapshot.interval.ms")
+
+    def write_anew(self) -> None:
+        """Write state that no longer changes again, so that `prune` gets on."""
+        self.state.write_anew(self.snapshot_interval_ms())
+
+    def close(self) -> None:
+        self.partitions.close()
+        self.state.close()

@@ -1,0 +1,239 @@
+"""The shell around one share partition: load its state, store its changes, watch its locks.
+
+The leader of a partition has one for each share group that fetches from it.
+It ends when leadership does, when its state is stored anew by another
+(offsets altered, group deleted), or when a write finds it fenced.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+from ottla.coordinator.share.coordinator import ShareCoordinator
+from ottla.coordinator.share.records import ShareKey
+from ottla.coordinator.share.runs import Transition
+from ottla.coordinator.share.shard import UNINITIALIZED
+from ottla.coordinator.share.state import Acknowledgement, ShareLimits, ShareState
+from ottla.model.clock import Clock, Timer
+from ottla.model.errors import ApiError, ErrorCode
+from ottla.model.ids import Offset
+from ottla.replica.partition import Partition
+
+log = logging.getLogger(__name__)
+
+_SEEN_BY_CLIENTS = {
+    ErrorCode.NOT_COORDINATOR: ErrorCode.COORDINATOR_NOT_AVAILABLE,
+    ErrorCode.COORDINATOR_LOAD_IN_PROGRESS: ErrorCode.COORDINATOR_NOT_AVAILABLE,
+    ErrorCode.COORDINATOR_NOT_AVAILABLE: ErrorCode.COORDINATOR_NOT_AVAILABLE,
+    ErrorCode.GROUP_ID_NOT_FOUND: ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
+    ErrorCode.UNKNOWN_TOPIC_OR_PARTITION: ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
+    ErrorCode.INVALID_REQUEST: ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
+    ErrorCode.FENCED_LEADER_EPOCH: ErrorCode.NOT_LEADER_OR_FOLLOWER,
+    ErrorCode.FENCED_STATE_EPOCH: ErrorCode.NOT_LEADER_OR_FOLLOWER,
+}
+"""What a consumer is told when the state cannot be read or written."""
+
+_FENCED = (ErrorCode.FENCED_LEADER_EPOCH, ErrorCode.FENCED_STATE_EPOCH, ErrorCode.INVALID_REQUEST)
+
+
+class SharePartition:
+    """See the module. `state` may be used between `load` and `end`."""
+
+    def __init__(
+        self,
+        key: ShareKey,
+        replica: Partition,
+        coordinator: ShareCoordinator,
+        clock: Clock,
+        limits: Callable[[str], ShareLimits],
+        first_offset: Callable[[str, Partition], Offset],
+        ended: Callable[["SharePartition"], object],
+    ) -> None:
+        """`first_offset` says where a group without a start begins on a partition."""
+        self.key = key
+        self.replica = replica
+        self.is_over = False
+        self._coordinator = coordinator
+        self._clock = clock
+        self._limits = limits
+        self._first_offset = first_offset
+        self._ended = ended
+        self._leader_epoch = replica.leader_epoch
+        self._state_epoch = 0
+        self._state: ShareState | None = None
+        self._loading: asyncio.Future[None] | None = None
+        self._timer: Timer | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.waiting: dict[Callable[[], object], None] = {}
+        """Called when there may be something to acquire."""
+
+    @property
+    def state(self) -> ShareState:
+        assert self._state is not None
+        return self._state
+
+    # Life
+
+    async def load(self) -> None:
+        """Read what is stored, unless that was done. Raises ApiError, as for a client."""
+        if self._state is not None:
+            return
+        if self._loading is not None:
+            await asyncio.shield(self._loading)
+            return
+        self._loading = asyncio.get_running_loop().create_future()
+        try:
+            await self._load()
+        except ApiError as error:
+            failed = _for_client(error)
+            self._loading.set_exception(failed)
+            self._loading.exception()  # others may or may not wait for it
+            self.end()
+            raise failed from error
+        self._loading.set_result(None)
+
+    async def _load(self) -> None:
+        stored = await self._coordinator.read(self.key, self._leader_epoch)
+        if self.is_over:
+            raise ApiError(ErrorCode.NOT_LEADER_OR_FOLLOWER)
+        start = stored.start_offset
+        if start == UNINITIALIZED:
+            start = self._first_offset(self.key.group_id, self.replica)
+        self._state_epoch = stored.state_epoch
+        self._state = ShareState(self._limits(self.key.group_id), start, stored.batches)
+        self._state.log_start_moved(self.replica.log.log_start_offset)
+        self.replica.watchers[self] = None
+
+    def end(self) -> None:
+        """Nothing is acquired or acknowledged here any more."""
+        if self.is_over:
+            return
+        self.is_over = True
+        self.replica.watchers.pop(self, None)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._ended(self)
+        self.wake()
+
+    # Watching the partition
+
+    def advanced(self, partition: Partition, size: int) -> None:
+        self.wake()
+
+    def start_moved(self, partition: Partition) -> None:
+        self.state.log_start_moved(partition.log.log_start_offset)
+
+    def changed(self, partition: Partition) -> None:
+        if not partition.is_leader or partition.leader_epoch != self._leader_epoch:
+            self.end()
+
+    def wake(self) -> None:
+        """Whoever waits looks again."""
+        for callback in list(self.waiting):
+            callback()
+
+    # Records in flight
+
+    def acquire(
+        self,
+        member_id: str,
+        batches: Sequence[tuple[Offset, Offset]],
+        fetch_offset: Offset,
+        *,
+        max_records: int,
+        batch_size: int,
+        exactly: bool,
+    ) -> list[tuple[Offset, Offset, int]]:
+        """As `ShareState.acquire`, with the group's limits of now and the locks watched."""
+        state = self.state
+        state.limits = self._limits(self.key.group_id)
+        acquired = state.acquire(
+            member_id,
+            batches,
+            fetch_offset,
+            self._clock.now_ms(),
+            max_records=max_records,
+            batch_size=batch_size,
+            exactly=exactly,
+        )
+        if acquired:
+            self._watch_locks()
+        return list(acquired)
+
+    async def acknowledge(
+        self, member_id: str, acknowledgements: Sequence[Acknowledgement]
+    ) -> None:
+        """Take a member's word, durably. Raises ApiError."""
+        self._check()
+        state = self.state
+        state.limits = self._limits(self.key.group_id)
+        await self._store(state.acknowledge(member_id, acknowledgements, self._clock.now_ms()))
+
+    async def release(self, member_id: str) -> None:
+        """A member's session is over: what it holds is free. Raises ApiError."""
+        if self._state is not None and not self.is_over:
+            await self._store(self.state.release(member_id))
+
+    def release_soon(self, member_id: str) -> None:
+        """The same, and nobody waits for it."""
+        self._spawn(self.release(member_id))
+
+    def _check(self) -> None:
+        if self.is_over or self._state is None:
+            raise ApiError(ErrorCode.NOT_LEADER_OR_FOLLOWER)
+
+    async def _store(self, transition: Transition) -> None:
+        state = self.state
+        if transition.batches:
+            start, complete = state.after(transition)
+            try:
+                await self._coordinator.write(
+                    self.key,
+                    self._state_epoch,
+                    self._leader_epoch,
+                    start,
+                    complete,
+                    transition.batches,
+                )
+            except ApiError as error:
+                state.refused(transition, self._clock.now_ms())
+                if error.code in _FENCED:
+                    self.end()
+                self._watch_locks()
+                raise _for_client(error) from error
+        state.stored(transition)
+        self.wake()
+
+    # Locks
+
+    def _watch_locks(self) -> None:
+        """See to it that the earliest lock is looked at when it is over."""
+        if self._timer is None and not self.is_over:
+            deadline_ms = self.state.next_deadline_ms()
+            if deadline_ms is not None:
+                self._timer = self._clock.call_at(deadline_ms, self._locks_over)
+
+    def _locks_over(self) -> None:
+        self._timer = None
+        if self.is_over:
+            return
+        transition = self.state.expire(self._clock.now_ms())
+        if transition.batches:
+            self._spawn(self._store(transition))
+        self._watch_locks()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        async def quietly() -> None:
+            try:
+                await work
+            except ApiError as error:
+                log.info("%s: not stored: %s", self.key.text, error)
+
+        task = asyncio.get_running_loop().create_task(quietly())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _for_client(error: ApiError) -> ApiError:
+    return ApiError(_SEEN_BY_CLIENTS.get(error.code, ErrorCode.UNKNOWN_SERVER_ERROR), error.message)

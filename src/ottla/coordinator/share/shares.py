@@ -1,0 +1,62 @@
+"""Everything about share groups on one broker, as handlers see it."""
+
+import logging
+
+from ottla.coordinator.group.coordinator import GroupCoordinator
+from ottla.coordinator.share.coordinator import ShareCoordinator
+from ottla.coordinator.share.groups import ShareGroups
+from ottla.coordinator.share.partitions import SharePartitions
+from ottla.coordinator.share.sessions import SessionKey, ShareSession, ShareSessions
+from ottla.model.clock import Clock
+from ottla.model.errors import ApiError
+
+log = logging.getLogger(__name__)
+
+
+class Shares:
+    """The durable state, the groups, the partitions in flight, and the sessions."""
+
+    def __init__(self, groups: GroupCoordinator, state: ShareCoordinator, clock: Clock) -> None:
+        self.state = state
+        self.groups = ShareGroups(groups, state)
+        self.partitions = SharePartitions(state, groups.surroundings, clock)
+        self.sessions = ShareSessions()
+        self.surroundings = groups.surroundings
+        groups.before_delete = self._before_delete
+
+    def begin_session(self, key: SessionKey, connection_id: int) -> ShareSession:
+        """A new session of a member; what it held in an old one is free. Raises ApiError."""
+        most = self.surroundings.number("group.share.max.share.sessions")
+        session = self.sessions.begin(key, connection_id, most)
+        self._release(session)
+        return session
+
+    def end_session(self, session: ShareSession) -> None:
+        """The session is over: what its member holds is free."""
+        if self.sessions.end(session):
+            self._release(session)
+
+    def member_left(self, group_id: str, member_id: str) -> None:
+        session = self.sessions.of_member(group_id, member_id)
+        if session is not None:
+            self.end_session(session)
+
+    async def _before_delete(self, group_id: str) -> None:
+        """A group is about to be deleted: so is what is stored of its partitions."""
+        group = self.groups.group(group_id)
+        if group is None or not group.is_empty:
+            return
+        try:
+            known = await self.groups.topics_with_state(group_id)
+            self.partitions.forget(group_id)
+            await self.groups.delete_state(group_id, known)
+        except ApiError as error:
+            log.warning("the state of share group %s is not deleted: %s", group_id, error)
+
+    def _release(self, session: ShareSession) -> None:
+        group_id, member_id = session.key
+        for topic_id, number in session.touched:
+            partition = self.partitions.peek(group_id, topic_id, number)
+            if partition is not None:
+                partition.release_soon(member_id)
+        session.touched.clear()
