@@ -23,6 +23,7 @@ from ottla.broker.loggers import PythonLoggers
 from ottla.broker.producer_ids import ProducerIds
 from ottla.broker.shares import BrokerShares
 from ottla.broker.system import System
+from ottla.broker.transactions import Transactions
 from ottla.broker.upkeep import Upkeep
 from ottla.config.broker_config import BrokerConfig
 from ottla.handlers.context import BrokerViews
@@ -196,6 +197,10 @@ class Broker:
         )
         self.groups = Groups(config, system, self.replicas)
         self.shares = BrokerShares(config, system, self.replicas, self.groups)
+        producer_ids = ProducerIds(self.control)
+        self.transactions = Transactions(
+            config, system, self.replicas, self.groups, producer_ids.next
+        )
         self.log_mover = LogMover(
             self.logs,
             system.transport_clock,
@@ -215,7 +220,7 @@ class Broker:
             workers=system.workers,
             soon=loop.call_soon,
             control=self.control,
-            producer_ids=ProducerIds(self.control),
+            producer_ids=producer_ids,
             logs=self.logs,
             replicas=self.replicas,
             fetch_sessions=FetchSessions(
@@ -223,6 +228,7 @@ class Broker:
             ),
             groups=self.groups,
             shares=self.shares,
+            transactions=self.transactions,
             log_mover=self.log_mover,
             loggers=PythonLoggers(),
             supported=supported(),
@@ -296,6 +302,7 @@ class Broker:
         if delta.topics or delta.resources:
             self.groups.follow(image, delta)
             self.shares.follow(image, delta)
+            self.transactions.follow(image, delta)
 
     def _follow_resources(self, image: Image, delta: Delta) -> Steps[None]:
         if any(resource.type is ResourceType.BROKER for resource in delta.resources):
@@ -303,6 +310,7 @@ class Broker:
             self.views.config = self.connections.config = config
             self.topic_settings = TopicSettings(config)
             self.groups.configure(config)
+            self.transactions.configure(config)
             for partition in list(self.replicas):
                 topic = image.topics.get(partition.topic)
                 if topic is not None:
@@ -555,6 +563,7 @@ class Broker:
             self.transport_upkeep.close()
             await self.compaction.close()
             self.shares.close()
+            await self.transactions.close()
             self.groups.close()
             self.log_mover.close()
             await self.dispatcher.close()

@@ -43,9 +43,10 @@ class PartitionPort:
         partition = self._partition
         if partition.leader_epoch != self.leader_epoch:
             raise ApiError(ErrorCode.NOT_LEADER_OR_FOLLOWER)
-        result = partition.append(
-            memoryview(bytearray(batch)), read_header(batch), self._clock.now_ms()
-        )
+        header = read_header(batch)
+        # Transactional ones have no sequences, which a client's batch must have.
+        append = partition.append if header.producer_id < 0 else partition.append_of_coordinator
+        result = append(memoryview(bytearray(batch)), header, self._clock.now_ms())
         return result.last_offset + 1
 
     def when_committed(self, offset: Offset, callback: Committed) -> None:

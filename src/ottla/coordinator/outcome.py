@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 from ottla.model.errors import ApiError, ErrorCode
-from ottla.model.ids import LeaderEpoch, Offset, ProducerId
+from ottla.model.ids import LeaderEpoch, Offset, ProducerEpoch, ProducerId
 
 Buffer = bytes | bytearray | memoryview
 
@@ -26,6 +26,15 @@ class Waiter:
     """A request that waits for its answer. Cores only keep and return it."""
 
     __slots__ = ()
+
+
+class Call(Waiter):
+    """Nobody waits: what is to be done once the records are committed."""
+
+    __slots__ = ("call",)
+
+    def __init__(self, call: Callable[[], None]) -> None:
+        self.call = call
 
 
 Answer = tuple[Waiter, Any]
@@ -39,20 +48,23 @@ class Outcome(Generic[R]):
     not among them is parked, and a later outcome answers it. `refused` is
     called when the append was refused, so nothing was written: it takes back
     what the decision had changed and returns the answers to give instead.
-    Without it every waiter of `answers` fails with the code.
+    Without it every waiter of `answers` fails with the code. With `producer` the
+    records are part of that producer's transaction.
     """
 
-    __slots__ = ("answers", "records", "refused")
+    __slots__ = ("answers", "producer", "records", "refused")
 
     def __init__(
         self,
         records: list[R] | None = None,
         answers: list[Answer] | None = None,
         refused: Callable[[ErrorCode], "Outcome[R]"] | None = None,
+        producer: tuple[ProducerId, ProducerEpoch] | None = None,
     ) -> None:
         self.records: list[R] = [] if records is None else records
         self.answers: list[Answer] = [] if answers is None else answers
         self.refused = refused
+        self.producer = producer
 
 
 class Shard(Protocol[R]):

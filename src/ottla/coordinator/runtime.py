@@ -26,11 +26,18 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
-from ottla.coordinator.outcome import Answer, LogPort, Outcome, Shard, Waiter
+from ottla.coordinator.outcome import Answer, Call, LogPort, Outcome, Shard, Waiter
 from ottla.coordinator.replay import replay
 from ottla.model.clock import Clock, Timer
 from ottla.model.errors import ApiError, ErrorCode
-from ottla.model.ids import NO_PRODUCER_ID, LeaderEpoch, Offset, PartitionId
+from ottla.model.ids import (
+    NO_PRODUCER_ID,
+    LeaderEpoch,
+    Offset,
+    PartitionId,
+    ProducerEpoch,
+    ProducerId,
+)
 from ottla.model.isolation import CompressionType
 from ottla.record.builder import build_batch
 from ottla.record.records import Record
@@ -270,6 +277,18 @@ class CoordinatorRuntime(Generic[S]):
                 self._carry_out(incarnation, outcome)
                 self._set_timer(incarnation)
 
+    def marked(
+        self, partition: PartitionId, producer_id: ProducerId, committed: bool, end: Offset
+    ) -> None:
+        """A marker was appended to the partition, which ends before `end` now.
+
+        A shard that is loading finds it in the log.
+        """
+        incarnation = self._incarnations.get(partition)
+        if incarnation is not None and incarnation.is_active:
+            incarnation.shard.apply_marker(producer_id, committed)
+            incarnation.applied_end = end
+
     def peek(self, partition: PartitionId) -> S | None:
         """The active shard, to look at without waiting for anything (console, tests)."""
         incarnation = self._incarnations.get(partition)
@@ -333,7 +352,7 @@ class CoordinatorRuntime(Generic[S]):
     def _carry_out(self, incarnation: _Incarnation[S], outcome: Outcome[Any]) -> None:
         if outcome.records:
             try:
-                batch = self._encode(incarnation.shard, outcome.records)
+                batch = self._encode(incarnation.shard, outcome.records, outcome.producer)
             except AssertionError:
                 raise  # the broker stops
             except Exception:
@@ -357,23 +376,38 @@ class CoordinatorRuntime(Generic[S]):
                     _fail(waiter, ApiError(ErrorCode.NOT_COORDINATOR))
                 self._reload(incarnation)
                 return
-            self._apply(incarnation, outcome.records, end)
+            self._apply(incarnation, outcome.records, end, outcome.producer)
         if outcome.answers:
             self._answer_when_committed(incarnation, outcome.answers)
 
-    def _encode(self, shard: S, records: list[Any]) -> bytes:
+    def _encode(
+        self, shard: S, records: list[Any], producer: tuple[ProducerId, ProducerEpoch] | None
+    ) -> bytes:
         """The records as one batch, so that all of them are written or none."""
         now_ms = self._clock.now_ms()
         encoded = [shard.encode(record) for record in records]
+        made = [Record(timestamp=now_ms, key=key, value=value) for key, value in encoded]
+        if producer is None:
+            return build_batch(made, compression=self.compression)
         return build_batch(
-            [Record(timestamp=now_ms, key=key, value=value) for key, value in encoded],
+            made,
             compression=self.compression,
+            producer_id=producer[0],
+            producer_epoch=producer[1],
+            transactional=True,
         )
 
-    def _apply(self, incarnation: _Incarnation[S], records: list[Any], end: Offset) -> None:
+    def _apply(
+        self,
+        incarnation: _Incarnation[S],
+        records: list[Any],
+        end: Offset,
+        producer: tuple[ProducerId, ProducerEpoch] | None,
+    ) -> None:
         offset = end - len(records)
+        producer_id = NO_PRODUCER_ID if producer is None else producer[0]
         for record in records:
-            incarnation.shard.apply(record, offset, NO_PRODUCER_ID)
+            incarnation.shard.apply(record, offset, producer_id)
             offset += 1
         incarnation.applied_end = end
 
@@ -565,10 +599,15 @@ _COORDINATOR_ERRORS = {
 
 
 def _answer(waiter: Waiter, value: Any) -> None:
+    if isinstance(waiter, Call):
+        waiter.call()
+        return
     assert isinstance(waiter, _Pending)
     waiter.answer(value)
 
 
 def _fail(waiter: Waiter, error: Exception) -> None:
+    if isinstance(waiter, Call):
+        return
     assert isinstance(waiter, _Pending)
     waiter.fail(error)

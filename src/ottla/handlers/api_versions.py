@@ -14,7 +14,10 @@ from ottla.wire.generated.api_versions import (
 
 PRODUCE = 0
 
-FEATURES: tuple[tuple[str, int, int], ...] = (("metadata.version", 7, 30),)
+FEATURES: tuple[tuple[str, int, int], ...] = (
+    ("metadata.version", 7, 30),
+    ("transaction.version", 0, 2),
+)
 """(name, lowest level, highest level) of what is really there."""
 
 _SOFTWARE = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?")

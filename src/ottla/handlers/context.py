@@ -23,6 +23,7 @@ from ottla.wire.message import Message
 if TYPE_CHECKING:
     from ottla.coordinator.group.coordinator import GroupCoordinator
     from ottla.coordinator.share.shares import Shares
+    from ottla.coordinator.transaction.coordinator import TransactionCoordinator
     from ottla.handlers.fetch_sessions import FetchSessions
     from ottla.handlers.produce_one import Route
     from ottla.replica.log_mover import LogMover
@@ -75,6 +76,7 @@ class BrokerViews:
     fetch_sessions: "FetchSessions"
     groups: "GroupCoordinator"
     shares: "Shares"
+    transactions: "TransactionCoordinator"
     log_mover: "LogMover"
     loggers: Loggers
     config_rows: ConfigRows = field(default_factory=ConfigRows)

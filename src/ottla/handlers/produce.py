@@ -19,7 +19,7 @@ from ottla.model.ids import Offset, PartitionId
 from ottla.model.isolation import Acks
 from ottla.model.names import INTERNAL_TOPICS
 from ottla.model.workers import Lane, Later
-from ottla.record.batch import TRANSACTIONAL_FLAG
+from ottla.record.batch import HEADER_SIZE, TRANSACTIONAL_FLAG, read_header
 from ottla.record.validate import ProducedBatch, RejectedBatchError, takes_long, validate_produced
 from ottla.replica.partition import Partition
 from ottla.wire.generated.produce import (
@@ -33,6 +33,8 @@ from ottla.wire.generated.produce import (
 )
 
 FIRST_WITH_IDS = 13
+FIRST_WITH_ABORTABLE = 11
+FIRST_IMPLICIT = 12
 ADMIN_CLIENT = "__admin_client"
 """The one client id Kafka lets write to internal topics."""
 
@@ -53,6 +55,8 @@ def produce(
     context: Context, request: ProduceRequest
 ) -> ProduceResponse | Reply | Coroutine[Any, Any, ProduceResponse | None] | None:
     response = ProduceResponse()
+    if request.transactional_id is not None:
+        return produce_in_transaction(context, request, response)
     batches, expand = _resolve(context, request, response)
     if expand:
         context.connection.detach()
@@ -69,7 +73,11 @@ def produce(
 
 
 async def _produce_off_loop(
-    context: Context, request: ProduceRequest, response: ProduceResponse, batches: "list[Batch]"
+    context: Context,
+    request: ProduceRequest,
+    response: ProduceResponse,
+    batches: "list[Batch]",
+    guard: "Guard | None" = None,
 ) -> ProduceResponse | None:
     """Workers look at the batches, a few ahead of the one that is appended.
 
@@ -83,7 +91,7 @@ async def _produce_off_loop(
 
     async def append_next() -> None:
         batch, later = ahead.popleft()
-        waits.extend(_append_all(context, request, [batch], await later, naming))
+        waits.extend(_append_all(context, request, [batch], await later, naming, guard))
 
     for batch in batches:
         _, data, replica = batch
@@ -151,12 +159,8 @@ def _resolve(
             response.responses.append(
                 TopicProduceResponse(name=name, topic_id=topic_id, partition_responses=rows)
             )
-    if request.acks not in KNOWN_ACKS or request.transactional_id is not None:
-        error = ApiError(
-            ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED
-            if request.acks in KNOWN_ACKS
-            else ErrorCode.INVALID_REQUIRED_ACKS
-        )
+    if request.acks not in KNOWN_ACKS:
+        error = ApiError(ErrorCode.INVALID_REQUIRED_ACKS)
         for row, _, _ in batches:
             refuse(row, error)
         return [(row, data, None) for row, data, _ in batches], False
@@ -189,8 +193,11 @@ def _append_all(
     batches: list[Batch],
     validated: ProducedBatch | ApiError | None = None,
     naming: "Naming | None" = None,
+    guard: "Guard | None" = None,
 ) -> list[Wait]:
     """Append every batch, each by itself; `validated` is what a worker says of the only one.
+
+    Transactional ones need a `guard`.
 
     Returns who must wait for a commit before the answer may leave.
     """
@@ -212,7 +219,9 @@ def _append_all(
                 now_ms=now_ms,
             )
             if produced.attributes & TRANSACTIONAL_FLAG:
-                raise ApiError(ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
+                if guard is None:
+                    raise ApiError(ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
+                guard.check(replica, produced)
             result = replica.append(produced.batch, produced, now_ms)
         except ApiError as error:
             naming = naming or Naming()
@@ -227,6 +236,117 @@ def _append_all(
         if result.last_offset >= replica.high_watermark and (acks_all or replica.flushes_each):
             waits.append((replica, result.last_offset + 1, row))
     return waits
+
+
+async def produce_in_transaction(
+    context: Context, request: ProduceRequest, response: ProduceResponse
+) -> ProduceResponse | None:
+    """A producer with a transactional id: its batches belong to its open transaction.
+
+    From version 12 on that takes their partitions into it, before that they must be in it
+    already (KIP-890).
+    """
+    guard = Guard(context, request.transactional_id or "")
+    batches, expand = _resolve(context, request, response)
+    if not context.authorize("WRITE", "TRANSACTIONAL_ID", guard.transactional_id):
+        for row, _, _ in batches:
+            refuse(row, ApiError(ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED))
+        return response
+    await guard.admit(batches)
+    if expand:
+        context.connection.detach()
+        return await _produce_off_loop(context, request, response, batches, guard)
+    waits = _append_all(context, request, batches, guard=guard)
+    if request.acks == NONE:
+        _check_unanswered(batches)
+        return None
+    if waits:
+        answered: asyncio.Future[ProduceResponse] = asyncio.get_running_loop().create_future()
+        Committing(context, request, response, waits, answered.set_result)
+        return await answered
+    return response
+
+
+class Guard:
+    """Lets in what belongs to an open transaction, and nothing that came after its end.
+
+    The coordinator is asked beforehand, which may have to wait, and looked at again right
+    before the append: a batch behind the marker of its transaction would hang for ever.
+    """
+
+    def __init__(self, context: Context, transactional_id: str) -> None:
+        self.transactional_id = transactional_id
+        self._transactions = context.broker.transactions
+        self._takes_in = context.api_version >= FIRST_IMPLICIT
+        self._knows_abortable = context.api_version >= FIRST_WITH_ABORTABLE
+        self._is_on = (
+            self._takes_in or self._transactions.settings.transaction_partition_verification_enable
+        )
+        self._refused: dict[int, ApiError] = {}
+
+    async def admit(self, batches: list[Batch]) -> None:
+        """Have the coordinator take the batches' partitions in, or say that they are."""
+        if not self._is_on:
+            return
+        by_producer: dict[tuple[int, int], list[Partition]] = {}
+        for _, data, replica in batches:
+            records = data.records
+            if replica is None or records is None or len(records) < HEADER_SIZE:
+                continue
+            header = read_header(records)
+            if header.is_transactional:
+                producer = (header.producer_id, header.producer_epoch)
+                by_producer.setdefault(producer, []).append(replica)
+        for producer, replicas in by_producer.items():
+            try:
+                if self._takes_in:
+                    await self._transactions.add_partitions(
+                        self.transactional_id, producer, [r.name for r in replicas], 2
+                    )
+                else:
+                    for replica in replicas:
+                        await self._transactions.verify(
+                            self.transactional_id, producer, replica.name
+                        )
+            except ApiError as error:
+                for replica in replicas:
+                    self._refused[id(replica)] = self._told(error)
+
+    def check(self, replica: Partition, produced: ProducedBatch) -> None:
+        """May this batch be appended now? Raises ApiError."""
+        if not self._is_on:
+            return
+        refused = self._refused.get(id(replica))
+        if refused is not None:
+            raise refused
+        producer = (produced.producer_id, produced.producer_epoch)
+        try:
+            self._transactions.check_now(self.transactional_id, producer, replica.name)
+        except ApiError as error:
+            raise self._told(error) from None
+
+    def _told(self, error: ApiError) -> ApiError:
+        """As producers are told, in the versions they know."""
+        code = error.code
+        if code is ErrorCode.PRODUCER_FENCED:
+            code = ErrorCode.INVALID_PRODUCER_EPOCH
+        elif code is ErrorCode.TRANSACTION_ABORTABLE and not self._knows_abortable:
+            code = ErrorCode.INVALID_TXN_STATE
+        elif code in _TRY_AGAIN or (
+            code is ErrorCode.CONCURRENT_TRANSACTIONS and not self._takes_in
+        ):
+            message = (
+                f"Unable to verify the partition has been added to the transaction. ({code.name})"
+            )
+            return ApiError(ErrorCode.NOT_ENOUGH_REPLICAS, message)
+        return ApiError(code, error.message)
+
+
+_TRY_AGAIN = (
+    ErrorCode.COORDINATOR_LOAD_IN_PROGRESS,
+    ErrorCode.COORDINATOR_NOT_AVAILABLE,
+    ErrorCode.NOT_COORDINATOR,
+)
 
 
 def _validated(

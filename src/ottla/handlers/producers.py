@@ -1,11 +1,11 @@
-"""InitProducerId for idempotent producers, and where coordinators are."""
+"""InitProducerId, and where coordinators are."""
 
 from ottla.handlers.context import Context
 from ottla.handlers.topics import ensure_internal_topic
 from ottla.model.errors import ApiError, ErrorCode
 from ottla.model.ids import uuid_from_text
 from ottla.model.isolation import CoordinatorType
-from ottla.model.names import CONSUMER_OFFSETS, SHARE_GROUP_STATE
+from ottla.model.names import CONSUMER_OFFSETS, SHARE_GROUP_STATE, TRANSACTION_STATE
 from ottla.wire.generated.find_coordinator import (
     Coordinator,
     FindCoordinatorRequest,
@@ -13,7 +13,10 @@ from ottla.wire.generated.find_coordinator import (
 )
 from ottla.wire.generated.init_producer_id import InitProducerIdRequest, InitProducerIdResponse
 
-NO_TRANSACTIONS = "Transactions are not offered by this version of Ottla."
+TOPICS = {
+    CoordinatorType.GROUP: CONSUMER_OFFSETS,
+    CoordinatorType.TRANSACTION: TRANSACTION_STATE,
+}
 
 
 async def init_producer_id(
@@ -21,17 +24,46 @@ async def init_producer_id(
 ) -> InitProducerIdResponse:
     """Hand out a producer id; its epoch starts at 0 (KIP-98).
 
-    A transactional id is refused with an error clients do not retry.
+    A transactional id has its producer's next epoch, and what it had open is aborted.
     """
-    if request.transactional_id is not None:
-        if request.transactional_id == "":
-            return _refused(ErrorCode.INVALID_REQUEST)
-        return _refused(ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
     if (request.producer_id == -1) != (request.producer_epoch == -1):
         return _refused(ErrorCode.INVALID_REQUEST)
+    if request.transactional_id is not None:
+        return await _init_transactional(context, request, request.transactional_id)
     return InitProducerIdResponse(
         producer_id=await context.broker.producer_ids.next(), producer_epoch=0
     )
+
+
+async def _init_transactional(
+    context: Context, request: InitProducerIdRequest, transactional_id: str
+) -> InitProducerIdResponse:
+    if not context.authorize("WRITE", "TRANSACTIONAL_ID", transactional_id):
+        return _refused(ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
+    if not transactional_id:
+        return _refused(ErrorCode.INVALID_REQUEST)
+    if request.enable2_pc:
+        # As Kafka where `transaction.two.phase.commit.enable` is off, which here it always is.
+        return _refused(ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
+    if request.keep_prepared_txn:
+        return _refused(ErrorCode.UNSUPPORTED_VERSION)
+    expected = None
+    if request.producer_id != -1:
+        expected = (request.producer_id, request.producer_epoch)
+    try:
+        producer_id, epoch = await context.broker.transactions.init_producer_id(
+            transactional_id, request.transaction_timeout_ms, expected
+        )
+    except ApiError as error:
+        code = error.code
+        if code is ErrorCode.PRODUCER_FENCED and context.api_version < FIRST_WITH_FENCED:
+            code = ErrorCode.INVALID_PRODUCER_EPOCH
+        return _refused(code)
+    return InitProducerIdResponse(producer_id=producer_id, producer_epoch=epoch)
+
+
+FIRST_WITH_FENCED = 4
+"""Before, clients know INVALID_PRODUCER_EPOCH only."""
 
 
 def _refused(code: ErrorCode) -> InitProducerIdResponse:
@@ -60,19 +92,16 @@ async def _find(context: Context, key_type: int, key: str) -> Coordinator:
     try:
         if key_type == CoordinatorType.SHARE:
             return await _find_share(context, key)
-        if key_type != CoordinatorType.GROUP:
-            known = key_type == CoordinatorType.TRANSACTION
-            raise ApiError(
-                # Fatal to a client, where COORDINATOR_NOT_AVAILABLE would be retried for ever.
-                ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED
-                if key_type == CoordinatorType.TRANSACTION
-                else ErrorCode.INVALID_REQUEST,
-                NO_TRANSACTIONS if known else f"Unknown coordinator type {key_type}",
-            )
-        await ensure_internal_topic(context.broker, CONSUMER_OFFSETS)
-        topic = context.broker.image.topics[CONSUMER_OFFSETS]
-        context.broker.groups.looked_for(key, context.connection_id)
-        number = context.broker.groups.partition_for(key)
+        if key_type not in TOPICS:
+            raise ApiError(ErrorCode.INVALID_REQUEST, f"Unknown coordinator type {key_type}")
+        name = TOPICS[CoordinatorType(key_type)]
+        await ensure_internal_topic(context.broker, name)
+        topic = context.broker.image.topics[name]
+        if key_type == CoordinatorType.TRANSACTION:
+            number = context.broker.transactions.partition_for(key)
+        else:
+            context.broker.groups.looked_for(key, context.connection_id)
+            number = context.broker.groups.partition_for(key)
         leader = topic.partitions[number].leader
         if leader < 0:
             raise ApiError(ErrorCode.COORDINATOR_NOT_AVAILABLE)

@@ -23,18 +23,22 @@ from ottla.model.ids import (
     LeaderEpoch,
     Offset,
     PartitionId,
+    ProducerEpoch,
+    ProducerId,
     TopicName,
     TopicPartition,
     Uuid,
 )
 from ottla.model.isolation import IsolationLevel
 from ottla.model.names import INTERNAL_TOPICS
-from ottla.record.batch import BatchHeader
+from ottla.record.batch import BatchHeader, read_header
 from ottla.record.checksum import Buffer
+from ottla.record.control import EndTxnMarker, build_end_txn_marker
 from ottla.record.validate import ProducedBatch, ProduceRules
 from ottla.replica.waiting import Committed, OffsetWaits
 from ottla.storage.log import AppendResult, Log
 from ottla.storage.log_config import DURABLE
+from ottla.storage.producer_state import AppendOrigin
 
 EARLY_FLUSH_BYTES = 64 * 1024 * 1024
 """Unflushed bytes of a log that are written out though nothing asked for it."""
@@ -180,6 +184,54 @@ class Partition:
             if log.log_end_offset - log.flushed_end_offset >= config.flush_messages:
                 self.request_flush(self)
         return result
+
+    def append_of_coordinator(
+        self, batch: Buffer, header: BatchHeader, now_ms: int, transaction_version: int = 0
+    ) -> AppendResult:
+        """Append what no client wrote: transactional records without sequences, and markers.
+
+        Raises: as `append`; a marker is refused as `ProducerStates.check_marker` says.
+        """
+        if not self.is_leader:
+            raise ApiError(ErrorCode.NOT_LEADER_OR_FOLLOWER)
+        log = self.log
+        result = log.append(
+            batch,
+            header,
+            self.leader_epoch,
+            now_ms,
+            AppendOrigin.COORDINATOR,
+            transaction_version,
+        )
+        if log.config.flush_messages == DURABLE:
+            self.request_flush(self)
+        else:
+            self.advance_high_watermark(len(batch))
+        return result
+
+    def append_marker(
+        self,
+        producer_id: ProducerId,
+        producer_epoch: ProducerEpoch,
+        marker: EndTxnMarker,
+        transaction_version: int,
+        now_ms: int,
+    ) -> Offset:
+        """End the producer's transaction here; return the offset after the marker.
+
+        Raises: as `append_of_coordinator`.
+        """
+        batch = build_end_txn_marker(
+            committed=marker.committed,
+            coordinator_epoch=marker.coordinator_epoch,
+            timestamp=now_ms,
+            producer_id=producer_id,
+            producer_epoch=producer_epoch,
+        )
+        result = self.append_of_coordinator(
+            memoryview(bytearray(batch)), read_header(batch), now_ms, transaction_version
+        )
+        return result.last_offset + 1
 
     def advance_high_watermark(self, size: int) -> None:
         """Move the high watermark to what is committed now, and tell who waits.

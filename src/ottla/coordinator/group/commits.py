@@ -9,7 +9,7 @@ from ottla.coordinator.group.settings import Caller
 from ottla.coordinator.group.shard import GroupShard
 from ottla.coordinator.outcome import Waiter
 from ottla.model.errors import ApiError, ErrorCode
-from ottla.model.ids import ZERO_UUID, TopicName, Uuid
+from ottla.model.ids import ZERO_UUID, ProducerEpoch, ProducerId, TopicName, Uuid
 from ottla.wire.generated.offset_commit import (
     OffsetCommitRequest,
     OffsetCommitResponse,
@@ -32,17 +32,22 @@ from ottla.wire.generated.offset_fetch import (
 
 
 def commit(
-    shard: GroupShard, request: OffsetCommitRequest, caller: Caller, waiter: Waiter, now_ms: int
+    shard: GroupShard,
+    request: OffsetCommitRequest,
+    caller: Caller,
+    waiter: Waiter,
+    now_ms: int,
+    producer: tuple[ProducerId, ProducerEpoch] | None = None,
 ) -> Out:
-    """OffsetCommit. A group that does not exist is made, a simple one, unless the caller
+    """OffsetCommit; with `producer`, in its transaction (TxnOffsetCommit). A group that does not exist is made, a simple one, unless the caller
     says it is a member. Raises ApiError.
     """
-    check = _check_commit(shard, request, caller, now_ms)
+    check = _check_commit(shard, request, caller, now_ms, producer is not None)
     if check is not None:
         for topic in request.topics:
             for partition in topic.partitions:
                 check(topic.name, topic.topic_id, partition.partition_index)
-    out = Out()
+    out = Out(producer=producer)
     response = OffsetCommitResponse()
     retention_ms = request.retention_time_ms
     expires_ms = NO_TIMESTAMP if retention_ms == -1 else now_ms + retention_ms
@@ -73,7 +78,11 @@ def commit(
 
 
 def _check_commit(
-    shard: GroupShard, request: OffsetCommitRequest, caller: Caller, now_ms: int
+    shard: GroupShard,
+    request: OffsetCommitRequest,
+    caller: Caller,
+    now_ms: int,
+    transactional: bool,
 ) -> CommitCheck | None:
     generation = request.generation_id_or_member_epoch
     group = shard.groups.get(request.group_id)
@@ -83,6 +92,7 @@ def _check_commit(
             request.group_instance_id,
             generation,
             now_ms,
+            transactional,
             api_version=caller.api_version,
         )
     if generation >= 0:

@@ -22,7 +22,14 @@ from ottla.coordinator.routing import partition_for
 from ottla.coordinator.runtime import CoordinatorRuntime
 from ottla.model.clock import Clock
 from ottla.model.errors import ApiError, ErrorCode
-from ottla.model.ids import LeaderEpoch, PartitionId, TopicName
+from ottla.model.ids import (
+    LeaderEpoch,
+    Offset,
+    PartitionId,
+    ProducerEpoch,
+    ProducerId,
+    TopicName,
+)
 from ottla.model.isolation import CompressionType
 from ottla.model.names import CONSUMER_OFFSETS
 from ottla.model.randomness import Randomness
@@ -263,6 +270,28 @@ class GroupCoordinator:
             lambda shard, waiter, now_ms: commits.commit(shard, request, caller, waiter, now_ms),
         )
         return response
+
+    async def commit_in_transaction(
+        self,
+        request: OffsetCommitRequest,
+        caller: Caller,
+        producer: tuple[ProducerId, ProducerEpoch],
+        check: Callable[[], None],
+    ) -> OffsetCommitResponse:
+        """Commit in a producer's transaction, which `check` says is open still. Raises ApiError."""
+
+        def decide(shard: GroupShard, waiter: Waiter, now_ms: int) -> Outcome[Any]:
+            check()
+            return commits.commit(shard, request, caller, waiter, now_ms, producer)
+
+        response: OffsetCommitResponse = await self._write(request.group_id, decide)
+        return response
+
+    def marked(
+        self, partition: PartitionId, producer_id: ProducerId, committed: bool, end: Offset
+    ) -> None:
+        """A producer's transaction ended in a partition of ours, which ends at `end` now."""
+        self._runtime.marked(partition, producer_id, committed, end)
 
     async def committed_topics(self, group_id: str) -> list[OffsetFetchRequestTopics]:
         """What a group has committed offsets for, as a question. Raises ApiError as `fetch_offsets`."""

@@ -1,0 +1,143 @@
+"""The transaction coordinator's place in the broker: its partitions, and markers into local logs."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from ottla.broker.groups import Groups, PartitionPort
+from ottla.broker.system import System
+from ottla.config.broker_config import BrokerConfig
+from ottla.coordinator.transaction.coordinator import TransactionCoordinator
+from ottla.coordinator.transaction.settings import TransactionSettings
+from ottla.coordinator.transaction.state import Transaction
+from ottla.metadata.changes import Delta
+from ottla.metadata.image import Image
+from ottla.model.clock import Clock
+from ottla.model.errors import ApiError, ErrorCode, StorageError
+from ottla.model.ids import LeaderEpoch, ProducerEpoch, ProducerId, TopicPartition
+from ottla.model.names import CONSUMER_OFFSETS, TRANSACTION_STATE
+from ottla.record.control import EndTxnMarker
+from ottla.replica.partition import Partition
+from ottla.replica.replicas import Replicas
+
+log = logging.getLogger("ottla.transactions")
+
+
+def _taken_from(config: BrokerConfig) -> dict[str, int]:
+    return {name: getattr(config, name) for name in TransactionSettings.__dataclass_fields__}
+
+
+class LocalMarkers:
+    """Writes markers into the partitions led here; the group coordinator hears of its own."""
+
+    def __init__(self, replicas: Replicas, groups: Groups, clock: Clock) -> None:
+        self._replicas = replicas
+        self._groups = groups
+        self._clock = clock
+        self.image: Image | None = None
+
+    async def write(self, prepared: Transaction, coordinator_epoch: LeaderEpoch) -> bool:
+        marker = EndTxnMarker(prepared.commits, coordinator_epoch)
+        done = True
+        waits: list[asyncio.Future[ApiError | None]] = []
+        for name in sorted(prepared.partitions):
+            if self._is_gone(name):
+                continue
+            try:
+                waits.append(
+                    self.write_one(
+                        name,
+                        prepared.producer_id,
+                        prepared.producer_epoch,
+                        marker,
+                        prepared.version,
+                    )
+                )
+            except (ApiError, StorageError) as error:
+                log.warning("%s has no marker of %s: %s", name, prepared.transactional_id, error)
+                done = False
+        for wait in waits:
+            done = await wait is None and done
+        return done
+
+    def _is_gone(self, name: TopicPartition) -> bool:
+        topic = None if self.image is None else self.image.topics.get(name.topic)
+        return topic is None or name.partition >= len(topic.partitions)
+
+    def write_one(
+        self,
+        name: TopicPartition,
+        producer_id: ProducerId,
+        producer_epoch: ProducerEpoch,
+        marker: EndTxnMarker,
+        transaction_version: int,
+    ) -> "asyncio.Future[ApiError | None]":
+        """Append a marker; the future says when it is committed, or why it is not.
+
+        Raises:
+            ApiError, StorageError: nothing was appended.
+        """
+        partition: Partition | None = self._replicas.find_by_name(name.topic, name.partition)
+        if partition is None:
+            raise ApiError(ErrorCode.NOT_LEADER_OR_FOLLOWER)
+        end = partition.append_marker(
+            producer_id, producer_epoch, marker, transaction_version, self._clock.now_ms()
+        )
+        if name.topic == CONSUMER_OFFSETS:
+            self._groups.marked(name.partition, producer_id, marker.committed, end)
+        future: asyncio.Future[ApiError | None] = asyncio.get_running_loop().create_future()
+
+        def committed(error: ApiError | None) -> None:
+            if not future.done():
+                future.set_result(error)
+
+        partition.when_committed(end, committed)
+        return future
+
+
+class Transactions(TransactionCoordinator):
+    """The coordinator, following the image and the settings."""
+
+    def __init__(
+        self,
+        config: BrokerConfig,
+        system: System,
+        replicas: Replicas,
+        groups: Groups,
+        next_producer_id: Callable[[], Awaitable[ProducerId]],
+    ) -> None:
+        self.local_markers = LocalMarkers(replicas, groups, system.clock)
+        super().__init__(
+            TransactionSettings(**_taken_from(config)),  # type: ignore[arg-type]
+            system.clock,
+            system.transport_clock,
+            self.local_markers,
+            next_producer_id,
+            partition_count=config.transaction_state_log_num_partitions,
+        )
+        self._replicas = replicas
+        self._clock = system.clock
+
+    def configure(self, config: BrokerConfig) -> None:
+        """Take over changed settings; they count from the next decision on."""
+        for name, value in _taken_from(config).items():
+            setattr(self.settings, name, value)
+
+    def follow(self, image: Image, delta: Delta) -> None:
+        """Load and unload with the leadership of the topic's partitions."""
+        self.local_markers.image = image
+        if TRANSACTION_STATE not in delta.topics:
+            return
+        topic = image.topics.get(TRANSACTION_STATE)
+        if topic is not None:
+            self.set_partition_count(len(topic.partitions))
+        led = {
+            partition.partition: partition
+            for partition in self._replicas.of_topic(TRANSACTION_STATE)
+            if partition.is_leader
+        }
+        for number in self._runtime.partitions():
+            if number not in led:
+                self.unload(number)
+        for number, partition in led.items():
+            self.load(number, PartitionPort(partition, self._clock))

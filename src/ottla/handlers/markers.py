@@ -1,0 +1,111 @@
+"""WriteTxnMarkers, and DescribeProducers: what partitions here know of producers."""
+
+from ottla.handlers.context import Context
+from ottla.handlers.resolve import leader_of, topic_by_name
+from ottla.model.errors import ApiError, ErrorCode, StorageError
+from ottla.model.ids import PartitionId, TopicName, TopicPartition
+from ottla.record.control import EndTxnMarker
+from ottla.wire.generated.describe_producers import (
+    DescribeProducersRequest,
+    DescribeProducersResponse,
+    PartitionResponse,
+    ProducerState,
+    TopicResponse,
+)
+from ottla.wire.generated.write_txn_markers import (
+    WritableTxnMarker,
+    WritableTxnMarkerPartitionResult,
+    WritableTxnMarkerResult,
+    WritableTxnMarkerTopicResult,
+    WriteTxnMarkersRequest,
+    WriteTxnMarkersResponse,
+)
+
+
+async def write_txn_markers(
+    context: Context, request: WriteTxnMarkersRequest
+) -> WriteTxnMarkersResponse:
+    """End transactions in partitions led here, for a coordinator or an administrator."""
+    if not (
+        context.authorize("ALTER", "CLUSTER", "kafka-cluster")
+        or context.authorize("CLUSTER_ACTION", "CLUSTER", "kafka-cluster")
+    ):
+        raise ApiError(ErrorCode.CLUSTER_AUTHORIZATION_FAILED)
+    response = WriteTxnMarkersResponse()
+    for asked in request.markers:
+        result = WritableTxnMarkerResult(producer_id=asked.producer_id)
+        response.markers.append(result)
+        for topic in asked.topics:
+            rows = [
+                WritableTxnMarkerPartitionResult(
+                    partition_index=number,
+                    error_code=await _write(context, asked, topic.name, number),
+                )
+                for number in topic.partition_indexes
+            ]
+            result.topics.append(WritableTxnMarkerTopicResult(name=topic.name, partitions=rows))
+    return response
+
+
+async def _write(
+    context: Context, asked: WritableTxnMarker, topic: TopicName, number: PartitionId
+) -> ErrorCode:
+    image = context.broker.image.topics.get(topic)
+    if image is None or not 0 <= number < len(image.partitions):
+        return ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+    try:
+        error = await context.broker.transactions.write_marker(
+            TopicPartition(topic, number),
+            asked.producer_id,
+            asked.producer_epoch,
+            EndTxnMarker(asked.transaction_result, asked.coordinator_epoch),
+            asked.transaction_version,
+        )
+    except ApiError as refused:
+        return refused.code
+    except StorageError:
+        return ErrorCode.KAFKA_STORAGE_ERROR
+    return ErrorCode.NONE if error is None else error.code
+
+
+def describe_producers(
+    context: Context, request: DescribeProducersRequest
+) -> DescribeProducersResponse:
+    response = DescribeProducersResponse()
+    for topic in request.topics:
+        response.topics.append(
+            TopicResponse(
+                name=topic.name,
+                partitions=[
+                    _describe(context, topic.name, number) for number in topic.partition_indexes
+                ],
+            )
+        )
+    return response
+
+
+def _describe(context: Context, name: TopicName, number: PartitionId) -> PartitionResponse:
+    row = PartitionResponse(partition_index=number)
+    topic = topic_by_name(context, "READ", name)
+    if isinstance(topic, ErrorCode):
+        row.error_code = topic
+        return row
+    replica = leader_of(context, topic, number)
+    if isinstance(replica, ErrorCode):
+        row.error_code = replica
+        return row
+    try:
+        row.active_producers = [
+            ProducerState(
+                producer_id=producer.producer_id,
+                producer_epoch=producer.producer_epoch,
+                last_sequence=producer.last_sequence,
+                last_timestamp=producer.timestamp,
+                coordinator_epoch=producer.coordinator_epoch,
+                current_txn_start_offset=producer.transaction_first_offset,
+            )
+            for producer in replica.log.producers
+        ]
+    except StorageError:
+        row.error_code = ErrorCode.KAFKA_STORAGE_ERROR
+    return row

@@ -1,0 +1,264 @@
+"""AddPartitionsToTxn, AddOffsetsToTxn, EndTxn; describing and listing transactions."""
+
+from collections.abc import Iterable
+
+from ottla.coordinator.transaction.state import ONGOING, Transaction, TxnState
+from ottla.handlers.context import Context
+from ottla.model.errors import ApiError, ErrorCode
+from ottla.model.ids import PartitionId, TopicPartition
+from ottla.model.names import CONSUMER_OFFSETS
+from ottla.wire.generated.add_offsets_to_txn import (
+    AddOffsetsToTxnRequest,
+    AddOffsetsToTxnResponse,
+)
+from ottla.wire.generated.add_partitions_to_txn import (
+    AddPartitionsToTxnPartitionResult,
+    AddPartitionsToTxnRequest,
+    AddPartitionsToTxnResponse,
+    AddPartitionsToTxnResult,
+    AddPartitionsToTxnTopic,
+    AddPartitionsToTxnTopicResult,
+    AddPartitionsToTxnTransaction,
+)
+from ottla.wire.generated.describe_transactions import (
+    DescribeTransactionsRequest,
+    DescribeTransactionsResponse,
+    TopicData,
+    TransactionState,
+)
+from ottla.wire.generated.end_txn import EndTxnRequest, EndTxnResponse
+from ottla.wire.generated.list_transactions import (
+    ListTransactionsRequest,
+    ListTransactionsResponse,
+)
+from ottla.wire.generated.list_transactions import TransactionState as ListedTransaction
+
+DENIED = ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED
+
+FIRST_OF_VERSION_2 = 5
+"""Of EndTxn: who sends it knows that each end begins an epoch (KIP-890)."""
+
+FIRST_WITH_FENCED = 2
+"""Of AddPartitionsToTxn, AddOffsetsToTxn and EndTxn."""
+
+FIRST_FROM_BROKERS = 4
+
+
+def _told(code: ErrorCode, api_version: int) -> ErrorCode:
+    if code is ErrorCode.PRODUCER_FENCED and api_version < FIRST_WITH_FENCED:
+        return ErrorCode.INVALID_PRODUCER_EPOCH
+    return code
+
+
+# AddPartitionsToTxn
+
+
+async def add_partitions_to_txn(
+    context: Context, request: AddPartitionsToTxnRequest
+) -> AddPartitionsToTxnResponse:
+    """Up to version 3 a producer adds partitions; from 4 on brokers add, or ask, for several."""
+    version = context.api_version
+    if version < FIRST_FROM_BROKERS:
+        asked = AddPartitionsToTxnTransaction(
+            transactional_id=request.v3_and_below_transactional_id,
+            producer_id=request.v3_and_below_producer_id,
+            producer_epoch=request.v3_and_below_producer_epoch,
+            topics=request.v3_and_below_topics,
+        )
+        return AddPartitionsToTxnResponse(results_by_topic_v3_and_below=await _add(context, asked))
+    if not context.authorize("CLUSTER_ACTION", "CLUSTER", "kafka-cluster"):
+        return AddPartitionsToTxnResponse(error_code=ErrorCode.CLUSTER_AUTHORIZATION_FAILED)
+    return AddPartitionsToTxnResponse(
+        results_by_transaction=[
+            AddPartitionsToTxnResult(
+                transactional_id=asked.transactional_id, topic_results=await _add(context, asked)
+            )
+            for asked in request.transactions
+        ]
+    )
+
+
+async def _add(
+    context: Context, asked: AddPartitionsToTxnTransaction
+) -> list[AddPartitionsToTxnTopicResult]:
+    """All partitions of a transaction, or none: where one is not there, the others are not tried."""
+    version = context.api_version
+    transactional_id = asked.transactional_id
+    producer = (asked.producer_id, asked.producer_epoch)
+    names = [TopicPartition(t.name, number) for t in asked.topics for number in t.partitions]
+    if not context.authorize("WRITE", "TRANSACTIONAL_ID", transactional_id):
+        return _results(asked.topics, dict.fromkeys(names, DENIED))
+    if not transactional_id:
+        return _results(asked.topics, dict.fromkeys(names, ErrorCode.INVALID_REQUEST))
+    if asked.verify_only:
+        codes = {}
+        for name in names:
+            try:
+                await context.broker.transactions.verify(transactional_id, producer, name)
+                codes[name] = ErrorCode.NONE
+            except ApiError as error:
+                codes[name] = error.code
+        return _results(asked.topics, codes)
+    wrong = {name: code for name in names if (code := _wrong(context, name))}
+    if wrong:
+        codes = {name: wrong.get(name, ErrorCode.OPERATION_NOT_ATTEMPTED) for name in names}
+        return _results(asked.topics, codes)
+    try:
+        await context.broker.transactions.add_partitions(
+            transactional_id, producer, names, 0 if version < FIRST_FROM_BROKERS else 2
+        )
+    except ApiError as error:
+        return _results(asked.topics, dict.fromkeys(names, _told(error.code, version)))
+    return _results(asked.topics, dict.fromkeys(names, ErrorCode.NONE))
+
+
+def _wrong(context: Context, name: TopicPartition) -> ErrorCode:
+    if not context.authorize("WRITE", "TOPIC", name.topic):
+        return ErrorCode.TOPIC_AUTHORIZATION_FAILED
+    topic = context.broker.image.topics.get(name.topic)
+    if topic is None or not 0 <= name.partition < len(topic.partitions):
+        return ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+    return ErrorCode.NONE
+
+
+def _results(
+    topics: Iterable[AddPartitionsToTxnTopic], codes: dict[TopicPartition, ErrorCode]
+) -> list[AddPartitionsToTxnTopicResult]:
+    return [
+        AddPartitionsToTxnTopicResult(
+            name=topic.name,
+            results_by_partition=[
+                AddPartitionsToTxnPartitionResult(
+                    partition_index=number,
+                    partition_error_code=codes[TopicPartition(topic.name, number)],
+                )
+                for number in topic.partitions
+            ],
+        )
+        for topic in topics
+    ]
+
+
+async def add_offsets_to_txn(
+    context: Context, request: AddOffsetsToTxnRequest
+) -> AddOffsetsToTxnResponse:
+    """Take the partition of a group's offsets into the transaction."""
+    if not context.authorize("WRITE", "TRANSACTIONAL_ID", request.transactional_id):
+        return AddOffsetsToTxnResponse(error_code=DENIED)
+    if not context.authorize("READ", "GROUP", request.group_id):
+        return AddOffsetsToTxnResponse(error_code=ErrorCode.GROUP_AUTHORIZATION_FAILED)
+    if not request.transactional_id:
+        return AddOffsetsToTxnResponse(error_code=ErrorCode.INVALID_REQUEST)
+    if CONSUMER_OFFSETS not in context.broker.image.topics:
+        return AddOffsetsToTxnResponse(error_code=ErrorCode.COORDINATOR_NOT_AVAILABLE)
+    number = context.broker.groups.partition_for(request.group_id)
+    try:
+        await context.broker.transactions.add_partitions(
+            request.transactional_id,
+            (request.producer_id, request.producer_epoch),
+            [TopicPartition(CONSUMER_OFFSETS, number)],
+            0,
+        )
+    except ApiError as error:
+        return AddOffsetsToTxnResponse(error_code=_told(error.code, context.api_version))
+    return AddOffsetsToTxnResponse()
+
+
+async def end_txn(context: Context, request: EndTxnRequest) -> EndTxnResponse:
+    """Answered once it is decided; markers follow. Version 2 clients learn their next epoch."""
+    if not context.authorize("WRITE", "TRANSACTIONAL_ID", request.transactional_id):
+        return EndTxnResponse(error_code=DENIED)
+    if not request.transactional_id:
+        return EndTxnResponse(error_code=ErrorCode.INVALID_REQUEST)
+    is_version_2 = context.api_version >= FIRST_OF_VERSION_2
+    try:
+        producer_id, epoch = await context.broker.transactions.end(
+            request.transactional_id,
+            (request.producer_id, request.producer_epoch),
+            request.committed,
+            2 if is_version_2 else 0,
+        )
+    except ApiError as error:
+        return EndTxnResponse(error_code=_told(error.code, context.api_version))
+    if not is_version_2:
+        return EndTxnResponse()
+    return EndTxnResponse(producer_id=producer_id, producer_epoch=epoch)
+
+
+# As administrators see them
+
+
+async def describe_transactions(
+    context: Context, request: DescribeTransactionsRequest
+) -> DescribeTransactionsResponse:
+    """One description for each id, in the order asked for."""
+    response = DescribeTransactionsResponse()
+    for transactional_id in request.transactional_ids:
+        described = TransactionState(transactional_id=transactional_id)
+        response.transaction_states.append(described)
+        if not context.authorize("DESCRIBE", "TRANSACTIONAL_ID", transactional_id):
+            described.error_code = DENIED
+            continue
+        if not transactional_id:
+            described.error_code = ErrorCode.INVALID_REQUEST
+            continue
+        try:
+            known = await context.broker.transactions.describe(transactional_id)
+        except ApiError as error:
+            described.error_code = error.code
+            continue
+        described.transaction_state = known.state.label
+        described.transaction_timeout_ms = known.timeout_ms
+        described.transaction_start_time_ms = known.start_ms
+        described.producer_id = known.producer_id
+        described.producer_epoch = known.producer_epoch
+        topics: dict[str, list[PartitionId]] = {}
+        for topic, number in sorted(known.partitions):
+            if context.authorize("DESCRIBE", "TOPIC", topic):
+                topics.setdefault(topic, []).append(number)
+        described.topics = [
+            TopicData(topic=topic, partitions=numbers) for topic, numbers in topics.items()
+        ]
+    return response
+
+
+async def list_transactions(
+    context: Context, request: ListTransactionsRequest
+) -> ListTransactionsResponse:
+    """Those of this broker that pass every filter and that one may describe."""
+    if request.transactional_id_pattern:
+        # No pattern of a client's is matched here yet: one could take for ever.
+        return ListTransactionsResponse(error_code=ErrorCode.INVALID_REGULAR_EXPRESSION)
+    by_label = {state.label: state for state in TxnState}
+    states = {by_label[label] for label in request.state_filters if label in by_label}
+    producers = set(request.producer_id_filters)
+    response = ListTransactionsResponse(
+        unknown_state_filters=[label for label in request.state_filters if label not in by_label]
+    )
+    now_ms = context.broker.clock.now_ms()
+
+    def wanted(known: Transaction) -> bool:
+        if request.state_filters and known.state not in states:
+            return False
+        if producers and known.producer_id not in producers:
+            return False
+        if request.duration_filter >= 0 and (
+            known.state is not ONGOING or now_ms - known.start_ms <= request.duration_filter
+        ):
+            return False
+        return context.authorize("DESCRIBE", "TRANSACTIONAL_ID", known.transactional_id)
+
+    try:
+        found = await context.broker.transactions.list()
+    except ApiError as error:
+        return ListTransactionsResponse(error_code=error.code)
+    response.transaction_states = [
+        ListedTransaction(
+            transactional_id=known.transactional_id,
+            producer_id=known.producer_id,
+            transaction_state=known.state.label,
+        )
+        for known in found
+        if wanted(known)
+    ]
+    return response
