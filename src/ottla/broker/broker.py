@@ -563,7 +563,7 @@ class Broker:
             self.transport_upkeep.close()
             await self.compaction.close()
             self.shares.close()
-            await self.transactions.close()
+            self.transactions.close()
             self.groups.close()
             self.log_mover.close()
             await self.dispatcher.close()

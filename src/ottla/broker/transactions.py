@@ -1,6 +1,5 @@
 """The transaction coordinator's place in the broker: its partitions, and markers into local logs."""
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
@@ -19,6 +18,7 @@ from ottla.model.names import CONSUMER_OFFSETS, TRANSACTION_STATE
 from ottla.record.control import EndTxnMarker
 from ottla.replica.partition import Partition
 from ottla.replica.replicas import Replicas
+from ottla.replica.waiting import Committed
 
 log = logging.getLogger("ottla.transactions")
 
@@ -36,29 +36,31 @@ class LocalMarkers:
         self._clock = clock
         self.image: Image | None = None
 
-    async def write(self, prepared: Transaction, coordinator_epoch: LeaderEpoch) -> bool:
+    def write(
+        self,
+        prepared: Transaction,
+        coordinator_epoch: LeaderEpoch,
+        written: Callable[[bool], None],
+    ) -> None:
         marker = EndTxnMarker(prepared.commits, coordinator_epoch)
-        done = True
-        waits: list[asyncio.Future[ApiError | None]] = []
+        rest = Rest(written)
         for name in sorted(prepared.partitions):
             if self._is_gone(name):
                 continue
+            rest.count += 1
             try:
-                waits.append(
-                    self.write_one(
-                        name,
-                        prepared.producer_id,
-                        prepared.producer_epoch,
-                        marker,
-                        prepared.version,
-                    )
+                self.write_one(
+                    name,
+                    prepared.producer_id,
+                    prepared.producer_epoch,
+                    marker,
+                    prepared.version,
+                    rest.committed,
                 )
             except (ApiError, StorageError) as error:
                 log.warning("%s has no marker of %s: %s", name, prepared.transactional_id, error)
-                done = False
-        for wait in waits:
-            done = await wait is None and done
-        return done
+                rest.committed(ApiError(ErrorCode.KAFKA_STORAGE_ERROR))
+        rest.committed(None)
 
     def _is_gone(self, name: TopicPartition) -> bool:
         topic = None if self.image is None else self.image.topics.get(name.topic)
@@ -71,8 +73,9 @@ class LocalMarkers:
         producer_epoch: ProducerEpoch,
         marker: EndTxnMarker,
         transaction_version: int,
-    ) -> "asyncio.Future[ApiError | None]":
-        """Append a marker; the future says when it is committed, or why it is not.
+        committed: Committed,
+    ) -> None:
+        """Append a marker.
 
         Raises:
             ApiError, StorageError: nothing was appended.
@@ -85,14 +88,22 @@ class LocalMarkers:
         )
         if name.topic == CONSUMER_OFFSETS:
             self._groups.marked(name.partition, producer_id, marker.committed, end)
-        future: asyncio.Future[ApiError | None] = asyncio.get_running_loop().create_future()
-
-        def committed(error: ApiError | None) -> None:
-            if not future.done():
-                future.set_result(error)
-
         partition.when_committed(end, committed)
-        return future
+
+
+class Rest:
+    """How many markers are not committed yet; the caller's own turn counts as one."""
+
+    def __init__(self, written: Callable[[bool], None]) -> None:
+        self._written = written
+        self._all = True
+        self.count = 1
+
+    def committed(self, error: ApiError | None) -> None:
+        self._all = self._all and error is None
+        self.count -= 1
+        if not self.count:
+            self._written(self._all)
 
 
 class Transactions(TransactionCoordinator):

@@ -269,6 +269,13 @@ class CoordinatorRuntime(Generic[S]):
         self._answer_when_committed(incarnation, [(pending, (value,))])
         return (await pending.result())[0]  # type: ignore[no-any-return]
 
+    def tell(self, partition: PartitionId, decide: Callable[[S, int], Outcome[Any]]) -> None:
+        """Let a shard, if it is active, decide something nobody waits for."""
+        incarnation = self._incarnations.get(partition)
+        if incarnation is not None and incarnation.is_active:
+            self._carry_out(incarnation, decide(incarnation.shard, self._clock.now_ms()))
+            self._set_timer(incarnation)
+
     def tell_all(self, decide: Callable[[S, int], Outcome[Any]]) -> None:
         """Let every active shard decide something nobody waits for."""
         for incarnation in list(self._incarnations.values()):

@@ -1,5 +1,7 @@
 """WriteTxnMarkers, and DescribeProducers: what partitions here know of producers."""
 
+import asyncio
+
 from ottla.handlers.context import Context
 from ottla.handlers.resolve import leader_of, topic_by_name
 from ottla.model.errors import ApiError, ErrorCode, StorageError
@@ -53,18 +55,26 @@ async def _write(
     image = context.broker.image.topics.get(topic)
     if image is None or not 0 <= number < len(image.partitions):
         return ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+    committed: asyncio.Future[ApiError | None] = asyncio.get_running_loop().create_future()
+
+    def answer(error: ApiError | None) -> None:
+        if not committed.done():
+            committed.set_result(error)
+
     try:
-        error = await context.broker.transactions.write_marker(
+        context.broker.transactions.write_marker(
             TopicPartition(topic, number),
             asked.producer_id,
             asked.producer_epoch,
             EndTxnMarker(asked.transaction_result, asked.coordinator_epoch),
             asked.transaction_version,
+            answer,
         )
     except ApiError as refused:
         return refused.code
     except StorageError:
         return ErrorCode.KAFKA_STORAGE_ERROR
+    error = await committed
     return ErrorCode.NONE if error is None else error.code
 
 

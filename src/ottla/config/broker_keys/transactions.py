@@ -14,15 +14,15 @@ YES = Effect.YES
 
 # fmt: off
 TRANSACTION_KEYS = (
-    Key("transaction.max.timeout.ms", INT, 900_000, at_least(1), READ_ONLY, NOT_YET,
+    Key("transaction.max.timeout.ms", INT, 900_000, at_least(1), READ_ONLY, YES,
         "The longest time-out a producer may ask for its transactions."),
     Key("transaction.abort.timed.out.transaction.cleanup.interval.ms", INT, 10000, at_least(1), READ_ONLY, NOT_YET,
         "How often open transactions are looked at for those whose time is up."),
-    Key("transaction.remove.expired.transaction.cleanup.interval.ms", INT, 3_600_000, at_least(1), READ_ONLY, NOT_YET,
+    Key("transaction.remove.expired.transaction.cleanup.interval.ms", INT, 3_600_000, at_least(1), READ_ONLY, YES,
         "How often transactional ids are looked at for those that have expired."),
-    Key("transactional.id.expiration.ms", INT, 604_800_000, at_least(1), READ_ONLY, NOT_YET,
+    Key("transactional.id.expiration.ms", INT, 604_800_000, at_least(1), READ_ONLY, YES,
         "How long the coordinator remembers a transactional id that is not used."),
-    Key("transaction.partition.verification.enable", BOOLEAN, True, None, CLUSTER_WIDE, NOT_YET,
+    Key("transaction.partition.verification.enable", BOOLEAN, True, None, CLUSTER_WIDE, YES,
         "Whether a transactional append is checked against the coordinator first, so that no "
         "transaction is left hanging."),
     Key("transaction.two.phase.commit.enable", BOOLEAN, False, None, READ_ONLY, NOT_YET,

@@ -5,16 +5,13 @@ runtime, hands out producer ids where a shard needs one, and has markers written
 for what is prepared.
 """
 
-import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Collection
-from functools import partial
 from typing import Any
 
 from ottla.coordinator.outcome import LogPort, Outcome, Waiter
 from ottla.coordinator.routing import partition_for
 from ottla.coordinator.runtime import CoordinatorRuntime
-from ottla.coordinator.transaction.markers import Markers
+from ottla.coordinator.transaction.markers import Committed, Markers
 from ottla.coordinator.transaction.settings import TransactionSettings
 from ottla.coordinator.transaction.shard import (
     Producer,
@@ -33,8 +30,6 @@ from ottla.model.ids import (
 )
 from ottla.model.names import TRANSACTION_STATE
 from ottla.record.control import EndTxnMarker
-
-log = logging.getLogger(__name__)
 
 Decide = Callable[[TransactionShard, ProducerId | None, Waiter, int], Outcome[Any]]
 
@@ -56,7 +51,7 @@ class TransactionCoordinator:
         self._markers = markers
         self._next_producer_id = next_producer_id
         self._epochs: dict[PartitionId, LeaderEpoch] = {}
-        self._ending: dict[str, asyncio.Task[None]] = {}
+        self._ending: dict[str, Transaction] = {}
         self._runtime: CoordinatorRuntime[TransactionShard] = CoordinatorRuntime(
             TRANSACTION_STATE,
             lambda partition: TransactionShard(settings, self._prepared),
@@ -84,13 +79,9 @@ class TransactionCoordinator:
         """It leads it no more."""
         self._runtime.unload(partition, leader_epoch)
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Stop; markers not written by now are written after the next start."""
         self._runtime.close()
-        ending = list(self._ending.values())
-        for task in ending:
-            task.cancel()
-        await asyncio.gather(*ending, return_exceptions=True)
 
     # Requests
 
@@ -189,40 +180,33 @@ class TransactionCoordinator:
 
     # Markers
 
-    async def write_marker(
+    def write_marker(
         self,
         partition: TopicPartition,
         producer_id: ProducerId,
         producer_epoch: ProducerEpoch,
         marker: EndTxnMarker,
         transaction_version: int,
-    ) -> ApiError | None:
+        committed: Committed,
+    ) -> None:
         """WriteTxnMarkers, for a partition led here. Raises as `Markers.write_one`."""
-        return await self._markers.write_one(
-            partition, producer_id, producer_epoch, marker, transaction_version
+        self._markers.write_one(
+            partition, producer_id, producer_epoch, marker, transaction_version, committed
         )
 
     def _prepared(self, prepared: Transaction) -> None:
         """It is committed how a transaction ends: tell its partitions, unless that is under way."""
         transactional_id = prepared.transactional_id
-        if transactional_id not in self._ending:
-            task = asyncio.get_running_loop().create_task(self._end(prepared))
-            self._ending[transactional_id] = task
-            task.add_done_callback(partial(self._ended, transactional_id))
-
-    def _ended(self, transactional_id: str, task: asyncio.Task[None]) -> None:
-        del self._ending[transactional_id]
-        if not task.cancelled() and task.exception() is not None:
-            log.error("%s: markers failed", transactional_id, exc_info=task.exception())
-
-    async def _end(self, prepared: Transaction) -> None:
-        transactional_id = prepared.transactional_id
+        if transactional_id in self._ending:
+            return
+        self._ending[transactional_id] = prepared
         partition = self.partition_for(transactional_id)
-        if await self._markers.write(prepared, self._epochs[partition]):
-            try:
-                await self._runtime.write(
-                    partition,
-                    lambda shard, waiter, now_ms: shard.complete(prepared, waiter, now_ms),
+
+        def written(all_of_them: bool) -> None:
+            del self._ending[transactional_id]
+            if all_of_them:
+                self._runtime.tell(
+                    partition, lambda shard, now_ms: shard.complete(prepared, now_ms)
                 )
-            except ApiError as error:
-                log.warning("%s is not complete yet: %s", transactional_id, error)
+
+        self._markers.write(prepared, self._epochs[partition], written)

@@ -357,11 +357,11 @@ class TransactionShard:
         self._end_later(out, after)
         return out
 
-    def complete(self, prepared: Transaction, waiter: Waiter, now_ms: int) -> Out:
+    def complete(self, prepared: Transaction, now_ms: int) -> Out:
         """All markers of a prepared transaction are written; of another than ours, nothing follows."""
         known = self.transactions.get(prepared.transactional_id)
         if known is None or known != prepared:
-            return Out(answers=[(waiter, True)])
+            return Out()
         after = known.moved(
             COMPLETE_COMMIT if known.state is PREPARE_COMMIT else COMPLETE_ABORT,
             now_ms,
@@ -374,7 +374,7 @@ class TransactionShard:
                 previous_producer_id=known.producer_id,
                 next_producer_id=NO_PRODUCER_ID,
             )
-        return Out([TransactionStored(known.transactional_id, after)], [(waiter, True)])
+        return Out([TransactionStored(known.transactional_id, after)]])
 
 
 def _given(fresh: ProducerId | None) -> ProducerId:
