@@ -98,6 +98,7 @@ NEVER_FAILS = {
     "DESCRIBE_GROUPS",
     "OFFSET_FETCH",
     "FIND_COORDINATOR",
+    "LIST_TRANSACTIONS",
 }
 """APIs that have versions whose every well-formed request succeeds: only a cut one fails."""
 

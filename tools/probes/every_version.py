@@ -2,7 +2,7 @@
 
 `python -m tools.probes.every_version` starts Kafka, once for each world, and
 rewrites `tests/goldens/versions/answers.json.xz`; it prints what changed.
-With `--only API` (a name, as LIST_OFFSETS) the rest of the golden is left alone.
+With `--only API,API` (names, as LIST_OFFSETS) the rest of the golden is left alone.
 """
 
 import argparse
@@ -28,7 +28,7 @@ def capture(world: World, only: str) -> golden.Answers:
     answers: golden.Answers = {world.name: {}}
     for name, key in SCENARIOS:
         info = API[key]
-        if name != world.name or (only and info.name != only):
+        if name != world.name or (only and info.name not in only.split(",")):
             continue
         began = time.monotonic()
         for version in range(info.min_version, info.max_version + 1):
@@ -43,7 +43,7 @@ def capture(world: World, only: str) -> golden.Answers:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", default="", help="one API, by its name")
+    parser.add_argument("--only", default="", help="APIs, by their names, with commas between")
     parser.add_argument("--world", default="", help="one world, by its name")
     parser.add_argument("--port", type=int, default=0, help="where Kafka shall listen")
     arguments = parser.parse_args()
@@ -51,7 +51,10 @@ def main() -> None:
     for name, settings in WORLDS.items():
         if arguments.world not in ("", name):
             continue
-        if not any(w == name and arguments.only in ("", API[k].name) for w, k in SCENARIOS):
+        if not any(
+            w == name and (not arguments.only or API[k].name in arguments.only.split(","))
+            for w, k in SCENARIOS
+        ):
             continue
         with tempfile.TemporaryDirectory() as folder:
             port = arguments.port or free_port()

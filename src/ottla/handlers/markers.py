@@ -99,6 +99,8 @@ def _describe(context: Context, name: TopicName, number: PartitionId) -> Partiti
     topic = topic_by_name(context, "READ", name)
     if isinstance(topic, ErrorCode):
         row.error_code = topic
+        if topic is ErrorCode.UNKNOWN_TOPIC_OR_PARTITION:
+            row.error_message = "This server does not host this topic-partition."
         return row
     replica = leader_of(context, topic, number)
     if isinstance(replica, ErrorCode):

@@ -90,6 +90,10 @@ async def _add(
         return _results(asked.topics, dict.fromkeys(names, DENIED))
     if not transactional_id:
         return _results(asked.topics, dict.fromkeys(names, ErrorCode.INVALID_REQUEST))
+    wrong = {name: code for name in names if (code := _wrong(context, name))}
+    if wrong:
+        codes = {name: wrong.get(name, ErrorCode.OPERATION_NOT_ATTEMPTED) for name in names}
+        return _results(asked.topics, codes)
     if asked.verify_only:
         codes = {}
         for name in names:
@@ -98,10 +102,6 @@ async def _add(
                 codes[name] = ErrorCode.NONE
             except ApiError as error:
                 codes[name] = error.code
-        return _results(asked.topics, codes)
-    wrong = {name: code for name in names if (code := _wrong(context, name))}
-    if wrong:
-        codes = {name: wrong.get(name, ErrorCode.OPERATION_NOT_ATTEMPTED) for name in names}
         return _results(asked.topics, codes)
     try:
         await context.broker.transactions.add_partitions(

@@ -1,5 +1,6 @@
 """Produce and InitProducerId."""
 
+import asyncio
 from typing import Any
 
 from tests.support.versions.talk import Talk, batch, scenario
@@ -138,6 +139,12 @@ async def init_producer_id(talk: Talk) -> None:
     await init("id and epoch -2", "", producer_id=-2, producer_epoch=-2)
     await init("an id below zero", "", producer_id=-5, producer_epoch=3)
     await init("an epoch below zero", "", producer_id=7, producer_epoch=-3)
+    while True:  # until the id's coordinator has loaded
+        found = await talk.tell(65, 0, transactional_ids=[talk.name("tx")])
+        if found.transaction_states[0].error_code not in NOT_READY:
+            break
+        await talk.tell(10, 1, key=talk.name("tx"), key_type=1)
+        await asyncio.sleep(0.01)
     await init("transactional", "", talk.name("tx"))
     await init("two phases", "", enable2_pc=True)
     await init("keep prepared", "", keep_prepared_txn=True)

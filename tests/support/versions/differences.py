@@ -218,21 +218,6 @@ DIFFERENCES = [
     ),
     # Not offered
     Difference(
-        "Transactions come later; until then whoever wants one is told so, and does not retry.",
-        "PRODUCE",
-        "a* transactional id*",
-    ),
-    Difference(
-        "Transactions come later; until then whoever wants one is told so, and does not retry.",
-        "INIT_PRODUCER_ID",
-        "transactional",
-    ),
-    Difference(
-        "Transactions come later; until then whoever wants one is told so, and does not retry.",
-        "FIND_COORDINATOR",
-        "a* transactional id",
-    ),
-    Difference(
         "Share groups come later.",
         "FIND_COORDINATOR",
         "share state *",

@@ -92,7 +92,7 @@ def codes(answer: Any) -> Iterator[int]:
     """Every error code in a kept answer."""
     if isinstance(answer, dict):
         for name, value in answer.items():
-            if name == "error_code":
+            if name in ("error_code", "partition_error_code"):
                 yield value
             else:
                 yield from codes(value)

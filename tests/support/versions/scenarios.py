@@ -12,6 +12,7 @@ from tests.support.versions import (  # noqa: F401
     ask_produce,
     ask_share,
     ask_topics,
+    ask_transactions,
 )
 from tests.support.versions.talk import SCENARIOS
 

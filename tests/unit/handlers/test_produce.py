@@ -110,16 +110,11 @@ def test_acks_that_do_not_exist_append_nothing(acks: int) -> None:
     assert producer.broker.partition("t").log.log_end_offset == 0
 
 
-@pytest.mark.parametrize(
-    ("options", "flags"), [({"transactional_id": "tx"}, {}), ({}, {"transactional": True})]
-)
-def test_without_transactions_nothing_transactional_is_appended(
-    options: dict[str, Any], flags: dict[str, Any]
-) -> None:
+def test_without_a_transactional_id_nothing_transactional_is_appended() -> None:
     producer = Producer()
     producer.broker.create("t")
-    records = sent(producer_id=1, producer_epoch=0, base_sequence=0, **flags)
-    answer = producer.send({("t", 0): records}, **options)
+    records = sent(producer_id=1, producer_epoch=0, base_sequence=0, transactional=True)
+    answer = producer.send({("t", 0): records})
     assert codes(answer) == [ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED]
     assert producer.broker.partition("t").log.log_end_offset == 0
 

@@ -374,7 +374,7 @@ class TransactionShard:
                 previous_producer_id=known.producer_id,
                 next_producer_id=NO_PRODUCER_ID,
             )
-        return Out([TransactionStored(known.transactional_id, after)]])
+        return Out([TransactionStored(known.transactional_id, after)])
 
 
 def _given(fresh: ProducerId | None) -> ProducerId:
