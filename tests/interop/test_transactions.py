@@ -1,7 +1,6 @@
 """Transactions with real clients: all of one or nothing of it, offsets too; fencing; restarts."""
 
 import subprocess
-from collections.abc import Iterator
 
 import confluent_kafka
 import pytest
@@ -70,9 +69,9 @@ def read(subject: Subject, topic: str, isolation: str = "read_committed") -> lis
 
 
 @pytest.fixture
-def topic(broker: Subject, name: str) -> Iterator[str]:
+def topic(broker: Subject, name: str) -> str:
     create_topic(broker, name, 2)
-    yield name
+    return name
 
 
 def test_committed_records_are_read_and_aborted_ones_are_not(broker: Subject, topic: str) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from tests.support.versions.talk import Talk, batch, scenario
+from tests.support.versions.talk import NOT_READY, Talk, batch, scenario
 
 from ottla.model.isolation import CompressionType
 
