@@ -8,6 +8,8 @@ from tests.interop.conftest import create_topic
 from tests.interop.java_clients import program
 from tools.subject import Subject
 
+import kafka
+
 TIMEOUT_S = 30.0
 SILENT = {"log_level": 0}
 
@@ -181,3 +183,20 @@ def test_kafkas_own_producer_uses_version_2(broker: Subject, topic: str) -> None
     offset, epochs = done.stdout.split()
     assert offset == "8"
     assert int(epochs) >= 10  # one for each end: only version 2 does that
+
+
+def test_offsets_are_first_of_all_a_transaction_has(own_broker: Subject, name: str) -> None:
+    """kafka-python adds a group's offsets before anybody has looked for the group's coordinator."""
+    create_topic(own_broker, name)
+    committed = {kafka.TopicPartition(name, 0): kafka.structs.OffsetAndMetadata(7, "here", -1)}
+    made = kafka.KafkaProducer(bootstrap_servers=own_broker.bootstrap, transactional_id=name)
+    try:
+        made.init_transactions()
+        made.begin_transaction()
+        made.send_offsets_to_transaction(committed, name)
+        made.commit_transaction()
+    finally:
+        made.close()
+    places = [confluent_kafka.TopicPartition(name, 0)]
+    (found,) = consumer(own_broker, name, "read_committed").committed(places, TIMEOUT_S)
+    assert found.offset == 7

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from ottla.coordinator.transaction.state import ONGOING, Transaction, TxnState
 from ottla.handlers.context import Context
+from ottla.handlers.topics import ensure_internal_topic
 from ottla.model.errors import ApiError, ErrorCode
 from ottla.model.ids import PartitionId, TopicPartition
 from ottla.model.names import CONSUMER_OFFSETS
@@ -149,10 +150,10 @@ async def add_offsets_to_txn(
         return AddOffsetsToTxnResponse(error_code=ErrorCode.GROUP_AUTHORIZATION_FAILED)
     if not request.transactional_id:
         return AddOffsetsToTxnResponse(error_code=ErrorCode.INVALID_REQUEST)
-    if CONSUMER_OFFSETS not in context.broker.image.topics:
-        return AddOffsetsToTxnResponse(error_code=ErrorCode.COORDINATOR_NOT_AVAILABLE)
-    number = context.broker.groups.partition_for(request.group_id)
     try:
+        # Some clients look for the group's coordinator, which makes the topic, only after this.
+        await ensure_internal_topic(context.broker, CONSUMER_OFFSETS)
+        number = context.broker.groups.partition_for(request.group_id)
         await context.broker.transactions.add_partitions(
             request.transactional_id,
             (request.producer_id, request.producer_epoch),
