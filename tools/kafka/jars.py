@@ -12,6 +12,8 @@ import subprocess
 from pathlib import Path
 
 VERSION = "4.3.1"
+# What tells a complete folder: one jar of each part that pom.xml asks for.
+NEEDED = ("kafka-clients", "kafka-tools", "kafka-streams", "connect-file", "connect-mirror")
 
 HERE = Path(__file__).parent
 CHECKOUT = HERE.parents[1]
@@ -26,7 +28,8 @@ def home() -> Path:
 def jars() -> Path | None:
     """The folder of the jars, or None when this version was not fetched."""
     lib = home() / "lib"
-    return lib if (lib / f"kafka-clients-{VERSION}.jar").exists() else None
+    present = all((lib / f"{jar}-{VERSION}.jar").exists() for jar in NEEDED)
+    return lib if present else None
 
 
 def missing() -> str | None:
