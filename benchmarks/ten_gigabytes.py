@@ -15,6 +15,7 @@ from confluent_kafka.admin import (
 
 from benchmarks.footprint import start
 from benchmarks.measure import CREATE_S, Contestant, Figures, a_topic, load, probe_during
+from tools.subject import Ottla, free_port
 
 READ = "read-and-compacted"
 DELETED = "deleted"
@@ -63,7 +64,11 @@ def recovery(subject: Contestant) -> Figures:
 
 
 def disturbance(subject: Contestant) -> Figures:
-    """The p99 of another client's produce, while 10 GB are read from the device, compacted, deleted."""
+    """The p99 of another client's produce, while 10 GB are read from the device, compacted, deleted.
+
+    `elsewhere` is the same client's at a second broker that does nothing else, during the same
+    cold reads: what the machine's cores have left, whatever the broker does.
+    """
     _fill(subject, READ, keyed=True)
     _fill(subject, DELETED)
     a_topic(subject, PROBED, 1)
@@ -74,8 +79,10 @@ def disturbance(subject: Contestant) -> Figures:
 
     quiet = probed(lambda: time.sleep(QUIET_S))
     _forget_pages(subject, READ)
+    cold_reads = probed(lambda: _read_all(subject))
     during = {
-        "cold_reads": probed(lambda: _read_all(subject)),
+        "cold_reads": cold_reads,
+        "elsewhere": _probed_elsewhere(subject),
         "compaction": probed(lambda: _shrink(subject, READ, "cleanup.policy", "compact")),
         "retention": probed(lambda: _shrink(subject, DELETED, "retention.bytes", "1")),
     }
@@ -84,6 +91,19 @@ def disturbance(subject: Contestant) -> Figures:
         figures[f"{what}_p99_ms"] = p99_ms
         figures[f"{what}_ratio"] = p99_ms / quiet
     return figures
+
+
+def _probed_elsewhere(subject: Contestant) -> float:
+    """The p99 at a broker of its own, while the other one's files are read from the device."""
+    _forget_pages(subject, READ)
+    other = Ottla(subject.data.parent / "elsewhere", port=free_port())
+    other.start()
+    try:
+        a_topic(other, PROBED, 1)
+        figures = probe_during(other.bootstrap, PROBED, lambda: _read_all(subject))
+    finally:
+        other.kill9()
+    return figures["probe_p99_ms"]
 
 
 def _forget_pages(subject: Contestant, topic: str) -> None:
