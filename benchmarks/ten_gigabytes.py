@@ -12,10 +12,10 @@ from confluent_kafka.admin import (
     ConfigResource,
     ResourceType,
 )
+from tools.subject import Ottla, free_port
 
 from benchmarks.footprint import start
 from benchmarks.measure import CREATE_S, Contestant, Figures, a_topic, load, probe_during
-from tools.subject import Ottla, free_port
 
 READ = "read-and-compacted"
 DELETED = "deleted"
