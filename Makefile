@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: env run check fmt lint types layers generated test proof bench
+.PHONY: env run check fmt lint types layers generated test test-processes test-cores proof bench
 
 env: $(READY)
 
@@ -36,8 +36,14 @@ generated: env
 check: lint types layers generated
 	$(BIN)/pytest tests/tidy
 
-test: check  ## make check and every test
-	$(BIN)/pytest
+test: check  ## make check and every test, on two cores
+	$(MAKE) --jobs=2 --output-sync=line test-processes test-cores
+
+test-processes: env  ## Tests with brokers and clients as processes of their own
+	$(BIN)/pytest tests/interop tests/recovery
+
+test-cores: env  ## Every other test: no process, mostly no thread, no real clock
+	$(BIN)/pytest --ignore=tests/interop --ignore=tests/recovery --ignore=tests/tidy
 
 proof: env  ## The long counts, appended to committed tables
 	$(BIN)/python -m tools.proof
