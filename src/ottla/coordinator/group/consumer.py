@@ -10,7 +10,6 @@ The group's state is not stored; it follows from epochs:
 `consumer_requests` decides heartbeats, `consumer_member` the steps of a member.
 """
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 
@@ -24,7 +23,7 @@ from ottla.coordinator.group.modern import MemberState, ModernGroup
 from ottla.coordinator.group.records import GroupRecord, ModernStored
 from ottla.coordinator.group.regexes import resolve
 from ottla.coordinator.group.surroundings import Surroundings
-from ottla.metadata.image import Image
+from ottla.coordinator.group.topics_hash import topics_hash
 from ottla.model.errors import ApiError, ErrorCode
 from ottla.model.ids import PartitionId, Uuid
 from ottla.wire.generated.records.consumer_group_current_member_assignment_key import (
@@ -302,7 +301,7 @@ class ConsumerGroup(ModernGroup[ConsumerMember]):
             for regex in self.regexes
             if regex not in used
         ]
-        new_hash = metadata_hash(self.surroundings.image, self.all_topics(left))
+        new_hash = topics_hash(self.surroundings.image, self.all_topics(left))
         out.records += self.new_epoch(new_hash)
         self.look_for_classic(left.values(), now_ms)
         return out
@@ -379,7 +378,7 @@ class ConsumerGroup(ModernGroup[ConsumerMember]):
         for regex in changed:
             self.note(Why.TOPICS_CHANGED, now_ms, reason=f"topics matching {regex}")
         if changed:
-            out.records += self.new_epoch(metadata_hash(image, names))
+            out.records += self.new_epoch(topics_hash(image, names))
         return out
 
     def loaded(self, now_ms: int) -> Out:
@@ -424,23 +423,6 @@ def assignor_names(offered: Iterable[str]) -> list[str]:
         short = name.rpartition(".")[2].removesuffix("Assignor").lower()
         names.append(short if short in ASSIGNORS else name)
     return names
-
-
-def metadata_hash(image: Image, names: Iterable[str]) -> int:
-    """Of the topics that exist: changes when one is made, deleted or gets partitions.
-
-    Not Kafka's own number, which only has to change when the topics do: a group
-    taken over from a Kafka goes to a new epoch once.
-    """
-    parts = []
-    for name in sorted(names):
-        topic = image.topics.get(name)
-        if topic is not None:
-            parts.append(b"%s %d " % (topic.topic_id, len(topic.partitions)))
-    if not parts:
-        return 0
-    digest = hashlib.blake2b(b"".join(parts), digest_size=8).digest()
-    return int.from_bytes(digest, "big", signed=True)
 
 
 def _since(

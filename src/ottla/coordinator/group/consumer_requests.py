@@ -20,7 +20,6 @@ from ottla.coordinator.group.classic import ClassicGroup
 from ottla.coordinator.group.consumer import (
     ConsumerGroup,
     default_assignor,
-    metadata_hash,
     preferred_assignor,
 )
 from ottla.coordinator.group.consumer_member import (
@@ -38,6 +37,7 @@ from ottla.coordinator.group.records import GroupRecord
 from ottla.coordinator.group.regexes import check_regex
 from ottla.coordinator.group.settings import Caller
 from ottla.coordinator.group.shard import GroupShard
+from ottla.coordinator.group.topics_hash import topics_hash
 from ottla.coordinator.outcome import Waiter
 from ottla.model.errors import ApiError, ErrorCode
 from ottla.model.ids import PartitionId, Uuid, uuid_text
@@ -342,7 +342,7 @@ class Heartbeat:
         if not bump and not group.looks_at_topics:
             return group.epoch
         names = group.all_topics(self._members(member))
-        new_hash = metadata_hash(self.image, names)
+        new_hash = topics_hash(self.image, names)
         self.looked, group.looks_at_topics = True, False
         if not bump and new_hash == group.metadata_hash:
             return group.epoch

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 
 from ottla.coordinator.group import consumer_records as records
 from ottla.coordinator.group.classic import ClassicGroup
-from ottla.coordinator.group.consumer import ConsumerGroup, metadata_hash
+from ottla.coordinator.group.consumer import ConsumerGroup
 from ottla.coordinator.group.consumer_member import ConsumerMember
 from ottla.coordinator.group.kinds import Kind, Out
 from ottla.coordinator.group.members import Member
 from ottla.coordinator.group.records import GroupRecord, GroupStored
+from ottla.coordinator.group.topics_hash import topics_hash
 from ottla.metadata.image import Image
 from ottla.model.errors import ApiError, ErrorCode, ProtocolError
 from ottla.model.ids import PartitionId, Uuid
@@ -66,7 +67,7 @@ def upgrade(shard: "GroupShard", old: ClassicGroup, made: list[GroupRecord]) -> 
     group = ConsumerGroup(group_id, shard.surroundings, shard.deadlines)
     names = {name for member in members for name in member.topics}
     fresh: list[GroupRecord] = [records.subscription(group_id, member) for member in members]
-    fresh.append(records.epoch(group_id, epoch, metadata_hash(image, names)))
+    fresh.append(records.epoch(group_id, epoch, topics_hash(image, names)))
     for member in members:
         target = {topic_id: tuple(owned) for topic_id, owned in member.assigned.items()}
         fresh.append(records.target(group_id, member.member_id, target))

@@ -4,7 +4,7 @@ The shell puts a new image and new settings in place; groups read them when
 they decide, and never when they apply a record.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from ottla.config.broker_config import BrokerConfig
 from ottla.config.group_config import group_config
@@ -20,7 +20,14 @@ _NONE: Mapping[str, str] = {}
 class Surroundings:
     """Shared by all shards and groups of a broker."""
 
-    __slots__ = ("_by_group", "_config", "_image", "randomness", "settings")
+    __slots__ = (
+        "_by_group",
+        "_config",
+        "_image",
+        "randomness",
+        "settings",
+        "share_member_expired",
+    )
 
     def __init__(
         self,
@@ -34,6 +41,8 @@ class Surroundings:
         self._config = config
         self._image = Image() if image is None else image
         self._by_group: dict[str, Mapping[str, Value]] = {}
+        self.share_member_expired: Callable[[str, str], None] = lambda group_id, member_id: None
+        """Told (group, member) when a member of a share group was silent for too long."""
 
     @property
     def image(self) -> Image:

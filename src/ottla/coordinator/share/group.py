@@ -9,6 +9,7 @@ member, 14 what a member has, 15 which partitions have state.
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ottla.coordinator.deadlines import Deadlines
@@ -17,6 +18,8 @@ from ottla.coordinator.group.kinds import Kind, Out
 from ottla.coordinator.group.modern import JOIN_EPOCH, ModernGroup, ModernMember
 from ottla.coordinator.group.records import GroupRecord, ModernStored, record_of
 from ottla.coordinator.group.surroundings import Surroundings
+from ottla.coordinator.group.topics_hash import topics_hash
+from ottla.coordinator.outcome import Call
 from ottla.coordinator.share import group_records as rows
 from ottla.coordinator.share.assignor import Assignment, assign
 from ottla.coordinator.share.group_records import Topics
@@ -98,6 +101,7 @@ class ShareGroup(ModernGroup[ShareMember]):
             self._apply_current(member_id, value)  # type: ignore[arg-type]
         elif kind == rows.STATE:
             self.initializing, self.initialized, self.deleting = rows.read_state(value)  # type: ignore[arg-type]
+            self.looks_at_topics = True
 
     def _apply_member(self, member_id: str, value: ShareGroupMemberMetadataValue) -> None:
         member = self.members.get(member_id) or ShareMember(member_id)
@@ -183,9 +187,13 @@ class ShareGroup(ModernGroup[ShareMember]):
         member = self.members[member_id]
         self.forget_deadlines(member_id)
         self.note(why, now_ms, member)
+        left = {
+            name for other in self.members.values() if other is not member for name in other.topics
+        }
+        found = topics_hash(self.surroundings.image, left)
         return [
             *rows.member_gone(self.group_id, member_id),
-            rows.epoch(self.group_id, self.epoch + 1, self.metadata_hash),
+            rows.epoch(self.group_id, self.epoch + 1, found),
         ]
 
     def wake(self, key: tuple[str, ...], now_ms: int) -> Out:
@@ -193,7 +201,8 @@ class ShareGroup(ModernGroup[ShareMember]):
         member_id = key[2]
         if key[0] != "session" or member_id not in self.members:
             return Out()
-        return Out(self.leave(member_id, Why.SESSION_EXPIRED, now_ms))
+        told = Call(partial(self.surroundings.share_member_expired, self.group_id, member_id))
+        return Out(self.leave(member_id, Why.SESSION_EXPIRED, now_ms), [(told, None)])
 
     def _next_epoch(
         self,
@@ -203,12 +212,15 @@ class ShareGroup(ModernGroup[ShareMember]):
         records: list[GroupRecord],
     ) -> int:
         """Raise the group epoch if the members or their topics are not what they were."""
-        found = rows.topics_hash(self._subscribed(members), self.initialized)
-        if found != self.metadata_hash and not bump:
+        if not bump and not self.looks_at_topics:
+            return self.epoch
+        names = {name for member in members.values() for name in member.topics}
+        found = topics_hash(self.surroundings.image, names)
+        if not bump and (found != self.metadata_hash or self._has_unassigned(names)):
             self.note(Why.TOPICS_CHANGED, now_ms)
             bump = True
-        self.looks_at_topics = False
         if not bump:
+            self.looks_at_topics = False
             return self.epoch
         records.append(rows.epoch(self.group_id, self.epoch + 1, found))
         return self.epoch + 1
@@ -253,6 +265,23 @@ class ShareGroup(ModernGroup[ShareMember]):
         return self.target.get(member_id, {})
 
     # Which partitions have state
+
+    def _has_unassigned(self, names: set[str]) -> bool:
+        """Whether partitions of these topics got their state after the target was computed."""
+        assigned = {
+            (topic_id, number)
+            for mine in self.target.values()
+            for topic_id, numbers in mine.items()
+            for number in numbers
+        }
+        topics = self.surroundings.image.topics
+        wanted = {topics[name].topic_id for name in names if name in topics}
+        return any(
+            (topic_id, number) not in assigned
+            for topic_id, (_, numbers) in self.initialized.items()
+            if topic_id in wanted
+            for number in numbers
+        )
 
     def is_subscribed_to(self, topic: str) -> bool:
         return any(topic in member.topics for member in self.members.values())

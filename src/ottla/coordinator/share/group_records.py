@@ -1,7 +1,6 @@
 """The records of share groups in `__consumer_offsets`, types 10 to 15: made, and read."""
 
 from collections.abc import Iterable, Mapping
-from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from ottla.coordinator.group.records import GroupRecord, record_of
@@ -168,13 +167,3 @@ def read_state(
 def assignment(rows: Iterable[Any]) -> Assignment:
     """An assignment from rows with a topic id and partitions."""
     return {row.topic_id: tuple(row.partitions) for row in rows}
-
-
-def topics_hash(topics: Mapping[str, tuple[Uuid, int]], initialized: Topics) -> int:
-    """A signed 64-bit number that changes with what could be assigned."""
-    digest = blake2b(digest_size=8)
-    for name, (topic_id, count) in topics.items():
-        digest.update(f"{name}:{count}:".encode("utf-8", "surrogatepass") + topic_id)
-        for number in initialized.get(topic_id, ("", ()))[1]:
-            digest.update(number.to_bytes(4, "big"))
-    return int.from_bytes(digest.digest(), "big", signed=True)

@@ -23,6 +23,7 @@ class Shares:
         self.sessions = ShareSessions()
         self.surroundings = groups.surroundings
         groups.before_delete = self._before_delete
+        groups.surroundings.share_member_expired = self.member_left
 
     def begin_session(self, key: SessionKey, connection_id: int) -> ShareSession:
         """A new session of a member; what it held in an old one is free. Raises ApiError."""
