@@ -56,38 +56,6 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "tests/unit/coordinator/share/test_state.py",
         "seen through the state they make up",
     ),
-    "coordinator/share/coordinator.py": (
-        "tests/interop/test_share_groups.py",
-        "real members, and every request in test_every_version.py",
-    ),
-    "coordinator/share/group.py": (
-        "tests/interop/test_share_groups.py",
-        "real members, and every request in test_every_version.py",
-    ),
-    "coordinator/share/group_records.py": (
-        "tests/interop/test_share_groups.py",
-        "real members, and every request in test_every_version.py",
-    ),
-    "coordinator/share/groups.py": (
-        "tests/interop/test_share_groups.py",
-        "real members, and every request in test_every_version.py",
-    ),
-    "coordinator/share/partition.py": (
-        "tests/interop/test_share_groups.py",
-        "real members, and every request in test_every_version.py",
-    ),
-    "coordinator/share/partitions.py": (
-        "tests/interop/test_share_groups.py",
-        "real members, and every request in test_every_version.py",
-    ),
-    "coordinator/share/requests.py": (
-        "tests/interop/test_share_groups.py",
-        "real members, and every request in test_every_version.py",
-    ),
-    "coordinator/share/shares.py": (
-        "tests/interop/test_share_groups.py",
-        "real members, and every request in test_every_version.py",
-    ),
     "coordinator/group/kept.py": (
         "tests/unit/coordinator/group/test_against_kafka.py",
         "records a Kafka left",

@@ -226,8 +226,10 @@ async def _fetch(
     clock = broker.transport_clock
     until_ms = clock.now_ms() + max(0, request.max_wait_ms)
     while True:
-        rows, seen = await _acquire_all(context, session, request)
-        if rows or not wait or clock.now_ms() >= until_ms:
+        is_last = not wait or clock.now_ms() >= until_ms
+        minimum = 0 if is_last else min(request.min_bytes, request.max_bytes)
+        rows, seen = await _acquire_all(context, session, request, minimum)
+        if rows or is_last:
             return rows
         await _news(context, session, seen, until_ms)
         if session.is_over or context.connection.closed:
@@ -258,9 +260,12 @@ async def _news(
 
 
 async def _acquire_all(
-    context: Context, session: ShareSession, request: ShareFetchRequest
+    context: Context, session: ShareSession, request: ShareFetchRequest, minimum: int
 ) -> tuple[dict[Part, PartitionData], list[SharePartition]]:
-    """One round over the session's partitions: what was acquired or failed, and whom to watch."""
+    """One round over the session's partitions: what was acquired or failed, and whom to watch.
+
+    With less than `minimum` bytes to be had in all of them nothing is acquired.
+    """
     group_id = session.key.group_id
     rows: dict[Part, PartitionData] = {}
     seen: list[SharePartition] = []
@@ -285,6 +290,8 @@ async def _acquire_all(
             ready.append((part, partition))
     left_bytes = min(max(0, request.max_bytes), context.broker.answers.left)
     left_records = request.max_records
+    if minimum > 1 and not rows and not _has_bytes(ready, left_bytes, minimum, isolation):
+        return rows, seen
     for count, (part, partition) in enumerate(ready):
         if left_records <= 0 or session.is_over or context.connection.closed:
             break
@@ -307,6 +314,31 @@ async def _acquire_all(
         left_records -= taken
         left_bytes -= len(row.records or b"")
     return rows, seen
+
+
+def _has_bytes(
+    ready: list[tuple[Part, SharePartition]],
+    max_bytes: int,
+    minimum: int,
+    isolation: IsolationLevel,
+) -> bool:
+    """Whether so many bytes lie where records are free; a cold read counts as plenty."""
+    found = 0
+    for _, partition in ready:
+        replica, offset = partition.replica, partition.state.next_fetch_offset()
+        try:
+            result = replica.log.read_to_send(
+                offset, max_bytes // len(ready), below=replica.readable_end(isolation)
+            )
+        except (ApiError, StorageError):
+            return True
+        if result.cold is not None:
+            result.cold.release()
+            return True
+        found += len(result.records)
+        if found >= minimum:
+            return True
+    return False
 
 
 async def _acquire(

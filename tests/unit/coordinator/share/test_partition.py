@@ -1,0 +1,132 @@
+"""A share partition with its log, its state and its clock."""
+
+import asyncio
+
+import pytest
+from tests.support.share_world import GROUP, Replica, ShareWorld, play, turns
+
+from ottla.coordinator.share.state import Acknowledgement, AcknowledgeType
+from ottla.model.errors import ApiError, ErrorCode
+
+ACCEPT, RELEASE = AcknowledgeType.ACCEPT, AcknowledgeType.RELEASE
+EARLIEST = {"auto_offset_reset": "earliest"}
+
+
+def ack(first: int, last: int, kind: int = ACCEPT) -> list[Acknowledgement]:
+    return [Acknowledgement(first, last, [kind])]
+
+
+def test_what_is_accepted_is_stored_before_it_counts() -> None:
+    async def scenario(world: ShareWorld) -> None:
+        await world.beat("a", "t")
+        partition = await world.partition(Replica())
+        assert world.take(partition, "a", 9) == [(0, 9, 1)]
+        world.state_port.holds = True
+        accepting = asyncio.create_task(partition.acknowledge("a", ack(0, 4)))
+        await turns()
+        assert (accepting.done(), partition.state.start_offset) == (False, 0)
+        world.state_port.commit()
+        await accepting
+        assert (partition.state.start_offset, (await world.stored()).start_offset) == (5, 5)
+
+    play(scenario, **EARLIEST)
+
+
+def test_after_a_restart_what_was_not_accepted_comes_again_with_its_count() -> None:
+    async def scenario(world: ShareWorld) -> None:
+        await world.beat("a", "t")
+        partition = await world.partition(Replica())
+        world.take(partition, "a", 9)
+        await partition.acknowledge("a", ack(0, 2))
+        await partition.acknowledge("a", ack(3, 4, RELEASE))
+        await world.restart()
+        assert partition.is_over
+        again = await world.partition(Replica())
+        assert world.take(again, "b", 9) == [(3, 4, 2), (5, 9, 1)]
+
+    play(scenario, **EARLIEST)
+
+
+def test_a_write_that_is_refused_leaves_the_records_with_their_member() -> None:
+    async def scenario(world: ShareWorld) -> None:
+        await world.beat("a", "t")
+        partition = await world.partition(Replica())
+        world.take(partition, "a", 9)
+        world.state_port.refuse = ApiError(ErrorCode.NOT_COORDINATOR)
+        with pytest.raises(ApiError) as refused:
+            await partition.acknowledge("a", ack(0, 9))
+        assert refused.value.code is ErrorCode.COORDINATOR_NOT_AVAILABLE
+        world.state_port.refuse = None
+        await partition.acknowledge("a", ack(0, 9))
+        assert partition.state.start_offset == 10
+
+    play(scenario, **EARLIEST)
+
+
+def test_a_lock_that_is_over_frees_the_records_and_wakes_who_waits() -> None:
+    async def scenario(world: ShareWorld) -> None:
+        woken: list[int] = []
+        await world.beat("a", "t")
+        partition = await world.partition(Replica())
+        world.take(partition, "a", 9)
+        partition.waiting[lambda: woken.append(1)] = None
+        world.clock.advance(29_999)
+        await turns()
+        assert (woken, world.take(partition, "b", 9)) == ([], [])
+        world.clock.advance(1)
+        await turns()
+        assert (woken, world.take(partition, "b", 9)) == ([1], [(0, 9, 2)])
+
+    play(scenario, **EARLIEST)
+
+
+def test_the_last_delivery_that_comes_to_nothing_gives_the_records_up() -> None:
+    async def scenario(world: ShareWorld) -> None:
+        await world.beat("a", "t")
+        partition = await world.partition(Replica())
+        for count in (1, 2):
+            assert world.take(partition, "a", 0) == [(0, 0, count)]
+            world.clock.advance(30_000)
+            await turns()
+        assert (await world.stored()).start_offset == 1
+        assert world.take(partition, "a", 0) == []
+
+    play(scenario, **EARLIEST, delivery_count_limit="2")
+
+
+def test_what_a_member_holds_is_free_when_its_session_is_over() -> None:
+    async def scenario(world: ShareWorld) -> None:
+        await world.beat("a", "t")
+        partition = await world.partition(Replica())
+        world.take(partition, "a", 9)
+        partition.release_soon("a")
+        await turns()
+        assert world.take(partition, "b", 9) == [(0, 9, 2)]
+
+    play(scenario, **EARLIEST)
+
+
+def test_who_leads_no_more_acquires_nothing() -> None:
+    async def scenario(world: ShareWorld) -> None:
+        await world.beat("a", "t")
+        replica = Replica()
+        partition = await world.partition(replica)
+        world.take(partition, "a", 9)
+        replica.is_leader = False
+        partition.changed(replica)  # type: ignore[arg-type]
+        with pytest.raises(ApiError) as moved:
+            await partition.acknowledge("a", ack(0, 9))
+        assert moved.value.code is ErrorCode.NOT_LEADER_OR_FOLLOWER
+        assert not replica.watchers
+
+    play(scenario, **EARLIEST)
+
+
+def test_a_partition_without_state_is_not_known() -> None:
+    async def scenario(world: ShareWorld) -> None:
+        with pytest.raises(ApiError) as absent:
+            await world.partition(Replica())
+        assert absent.value.code is ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+        assert world.shares.partitions.peek(GROUP, Replica().topic_id, 0) is None
+
+    play(scenario)
