@@ -70,6 +70,10 @@ def _refused(code: ErrorCode) -> InitProducerIdResponse:
     return InitProducerIdResponse(error_code=code, producer_id=-1, producer_epoch=-1)
 
 
+FIRST_WITH_SHARES = 6
+"""Before, nobody asks for the keeper of a share partition's state."""
+
+
 async def find_coordinator(
     context: Context, request: FindCoordinatorRequest
 ) -> FindCoordinatorResponse:
@@ -91,6 +95,8 @@ async def find_coordinator(
 async def _find(context: Context, key_type: int, key: str) -> Coordinator:
     try:
         if key_type == CoordinatorType.SHARE:
+            if context.api_version < FIRST_WITH_SHARES:
+                raise ApiError(ErrorCode.INVALID_REQUEST, "")
             return await _find_share(context, key)
         if key_type not in TOPICS:
             raise ApiError(ErrorCode.INVALID_REQUEST, f"Unknown coordinator type {key_type}")
@@ -124,11 +130,11 @@ async def _find_share(context: Context, key: str) -> Coordinator:
     number = key.rpartition(":")[2]
     try:
         uuid_from_text(rest)
-        good = bool(group_id) and number.isascii() and number.isdigit()
+        good = bool(group_id) and number.isascii() and number.removeprefix("-").isdigit()
     except ValueError:
         good = False
     if not good:
-        raise ApiError(ErrorCode.INVALID_REQUEST, f"Invalid key: {key}")
+        raise ApiError(ErrorCode.INVALID_REQUEST, "")
     await ensure_internal_topic(context.broker, SHARE_GROUP_STATE)
     topic = context.broker.image.topics[SHARE_GROUP_STATE]
     leader = topic.partitions[context.broker.shares.state.partition_for(key)].leader

@@ -75,10 +75,7 @@ async def share_fetch(context: Context, request: ShareFetchRequest) -> ShareFetc
     if request.is_renew_ack and (
         request.max_bytes or request.max_records or request.max_wait_ms or request.min_bytes
     ):
-        raise ApiError(
-            ErrorCode.INVALID_REQUEST,
-            "A fetch that renews must ask for no records and not wait.",
-        )
+        raise ApiError(ErrorCode.INVALID_REQUEST)  # who renews asks for nothing and does not wait
     if epoch == FIRST_EPOCH:
         if acks:
             raise ApiError(ErrorCode.INVALID_REQUEST)  # there is nothing it could have yet
@@ -94,6 +91,9 @@ async def share_fetch(context: Context, request: ShareFetchRequest) -> ShareFetc
     rows: dict[Part, PartitionData] = {}
     if epoch != LAST_EPOCH and not request.is_renew_ack:
         rows = await _fetch(context, session, request, wait=not verdicts)
+    if epoch == FIRST_EPOCH:
+        for part in asked:
+            rows.setdefault(part, PartitionData(partition_index=part[1], records=b""))
     if epoch == LAST_EPOCH:
         shares.end_session(session)
         context.client.forget_closed(session)
@@ -143,7 +143,7 @@ async def share_acknowledge(
 
 
 def _who(context: Context, group_id: str | None, member_id: str | None) -> tuple[str, SessionKey]:
-    if not group_id or not member_id:
+    if group_id is None or not member_id:
         raise ApiError(ErrorCode.INVALID_REQUEST)
     if not context.authorize("READ", "GROUP", group_id):
         raise ApiError(ErrorCode.GROUP_AUTHORIZATION_FAILED)

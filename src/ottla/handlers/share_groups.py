@@ -47,10 +47,7 @@ async def share_group_heartbeat(
         return ShareGroupHeartbeatResponse(error_code=DENIED)
     shares = context.broker.shares
     await ensure_internal_topic(context.broker, SHARE_GROUP_STATE)
-    response = await shares.groups.heartbeat(request, caller_of(context))
-    if request.member_epoch < 0:
-        shares.member_left(request.group_id, request.member_id)
-    return response
+    return await shares.groups.heartbeat(request, caller_of(context))
 
 
 async def share_group_describe(
@@ -161,7 +158,7 @@ async def alter_share_group_offsets(
     if not context.authorize("READ", "GROUP", group_id):
         return AlterShareGroupOffsetsResponse(error_code=DENIED)
     shares = context.broker.shares
-    await shares.groups.check_empty(group_id)
+    await shares.groups.check_empty(group_id, must_exist=False)
     response = AlterShareGroupOffsetsResponse()
     offsets: list[tuple[Uuid, TopicName, PartitionId, Offset]] = []
     rows = []

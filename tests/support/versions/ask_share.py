@@ -25,7 +25,12 @@ async def at_once(talk: Talk, group: str) -> None:
 
 async def prepared(talk: Talk, *values: str) -> tuple[str, str, bytes]:
     """A group that begins at the earliest, with a member that has a topic's one partition."""
-    group, topic = talk.name("g"), await talk.topic("t", 1)
+    return await prepared_again(talk, *values, stem="")
+
+
+async def prepared_again(talk: Talk, *values: str, stem: str = "again") -> tuple[str, str, bytes]:
+    """The same, with names of their own."""
+    group, topic = talk.name(f"g{stem}"), await talk.topic(f"t{stem}", 1)
     topic_id = talk.topic_id(topic)
     await talk.led(topic, 0)
     if values:
@@ -143,6 +148,90 @@ async def share_fetch(talk: Talk) -> None:
     await talk.good("an unknown kind", **fetching(group, 3, topic_id, ack(3, 3, 9), max_wait_ms=0))
     await talk.good("the last", **fetching(group, -1, topic_id, ack(3, 3, 1), max_wait_ms=0))
     await talk.bad("after the last", **fetching(group, -1, topic_id))
+    await bad_fetches(talk, group, topic_id)
+    await deliveries(talk)
+    if talk.version >= 2:
+        await renewals(talk)
+
+
+async def bad_fetches(talk: Talk, group: str, topic_id: bytes) -> None:
+    """Fetches that name what is not there, or nothing."""
+    quick = {"max_wait_ms": 0}
+    await talk.ask("an unknown topic", **fetching(group, 0, ABSENT, **quick))
+    await talk.ask("and goes on", **fetching(group, 1, topic_id, **quick))
+    unknown = fetching(group, 0, topic_id, **quick)
+    unknown["topics"][0]["partitions"][0]["partition_index"] = 9
+    await talk.ask("an unknown partition", **unknown)
+    await talk.bad("no group", **fetching("", 0, topic_id))
+    await talk.bad("a null group", **{**fetching(group, 0, topic_id, **quick), "group_id": None})
+    await talk.bad("no member", **fetching(group, 0, topic_id, member_id="", **quick))
+    await talk.bad("a null member", **fetching(group, 0, topic_id, member_id=None, **quick))
+    await talk.ask("an unknown group", **fetching(talk.name("h"), 0, topic_id))
+    await talk.ask("not a member", **fetching(group, 0, topic_id, member_id="x", **quick))
+    empty = {**fetching(group, 0, topic_id, **quick), "topics": []}
+    await talk.ask("no topics", **empty)
+    await talk.ask("no topics, the last", **{**empty, "share_session_epoch": -1})
+    await talk.ask("an epoch below the last", **fetching(group, -2, topic_id, **quick))
+    await talk.ask("less than no bytes", **fetching(group, 0, topic_id, max_bytes=-1, **quick))
+    await talk.ask("less than no records", **fetching(group, 0, topic_id, max_records=-1, **quick))
+    await talk.ask("forgets", **fetching(group, 0, topic_id, **quick))
+    forgotten = [{"topic_id": topic_id, "partitions": [0]}, {"topic_id": ABSENT, "partitions": [0]}]
+    gone = {**fetching(group, 1, topic_id, **quick), "topics": []}
+    await talk.ask("what it forgot", **{**gone, "forgotten_topics_data": forgotten})
+
+
+async def held(talk: Talk, group: str, topic_id: bytes, **rest: Any) -> None:
+    """A new session of the member, with everything there is acquired."""
+    while True:
+        answer = await talk.tell(78, 1, **fetching(group, 0, topic_id, **rest))
+        if answer.responses and answer.responses[0].partitions[0].acquired_records:
+            return
+
+
+async def deliveries(talk: Talk) -> None:
+    """What is said of a record, and what it leads to."""
+    group, _, topic_id = await prepared_again(talk, "a", "b", "c", "d", "e", "f")
+    quick = {"max_wait_ms": 0}
+    first = fetching(group, 0, topic_id)
+    while True:
+        answer = await talk.tell(78, talk.version, **first)
+        if answer.responses and answer.responses[0].partitions[0].acquired_records:
+            break
+    await talk.good("some of each", **fetching(group, 1, topic_id, ack(0, 3, 1, 2, 3, 0)))
+    await talk.ask(
+        "one behind the other", **fetching(group, 4, topic_id, ack(5, 5, 1), ack(4, 4, 1))
+    )
+    await talk.ask("a kind below 0", **fetching(group, 5, topic_id, ack(4, 4, -1), **quick))
+    await talk.ask("no kind", **fetching(group, 6, topic_id, ack(4, 4), **quick))
+    await talk.ask("below 0", **fetching(group, 7, topic_id, ack(-1, 0, 1), **quick))
+    await talk.ask("beyond the end", **fetching(group, 8, topic_id, ack(5, 6, 1), **quick))
+    await talk.tell(76, 1, **beating(group, "m", -1))
+    await talk.ask("after it left", **fetching(group, 9, topic_id, ack(4, 4, 2), **quick))
+    await talk.ask("its last", **fetching(group, -1, topic_id, ack(5, 5, 1), **quick))
+
+
+async def renewals(talk: Talk) -> None:
+    """Longer locks (KIP-1222)."""
+    group, _, topic_id = await prepared_again(talk, "a", "b", stem="renew")
+    nothing = {"max_wait_ms": 0, "min_bytes": 0, "max_bytes": 0, "max_records": 0}
+    await held(talk, group, topic_id)
+    await talk.good(
+        "renews", **fetching(group, 1, topic_id, ack(0, 0, 4), is_renew_ack=True, **nothing)
+    )
+    await talk.ask(
+        "renews and wants records", **fetching(group, 2, topic_id, ack(0, 0, 4), is_renew_ack=True)
+    )
+    await talk.ask(
+        "renews without a word", **fetching(group, 2, topic_id, ack(0, 0, 4), max_wait_ms=0)
+    )
+    await talk.ask(
+        "accepts and renews",
+        **fetching(group, 3, topic_id, ack(0, 1, 1, 4), is_renew_ack=True, **nothing),
+    )
+    await talk.ask(
+        "renews what is over",
+        **fetching(group, 4, topic_id, ack(0, 0, 4), is_renew_ack=True, **nothing),
+    )
 
 
 @scenario(79)
@@ -175,6 +264,30 @@ async def share_acknowledge(talk: Talk) -> None:
     await talk.good("each its kind", **saying(7, ack(1, 3, 1, 2, 3)))
     await talk.good("the last", **saying(-1))
     await talk.bad("after the last", **saying(-1))
+    group, _, topic_id = await prepared_again(talk, "a", "b", "c")
+    await held(talk, group, topic_id)
+    await talk.bad("no group", **{**saying(1, ack(0, 0, 1), member_id="n"), "group_id": ""})
+    await talk.bad("a null group", **{**saying(1, ack(0, 0, 1)), "group_id": None})
+    await talk.bad("no member", **saying(1, ack(0, 0, 1), member_id=""))
+    await talk.bad("a null member", **saying(1, ack(0, 0, 1), member_id=None))
+    await talk.ask("another member", **saying(1, ack(0, 0, 1), member_id="x"))
+    unknown = saying(1, ack(0, 0, 1), topic=topic_id)
+    unknown["topics"][0]["partitions"][0]["partition_index"] = 9
+    await talk.ask("an unknown partition", **{**unknown, "group_id": group})
+    here = {"topic": topic_id, "group_id": group}
+    await talk.ask("nothing", **saying(2, **here))
+    await talk.ask("a kind below 0", **saying(3, ack(0, 0, -1), **here))
+    await talk.ask("an unknown kind", **saying(4, ack(0, 0, 9), **here))
+    await talk.ask("below 0", **saying(5, ack(-1, 0, 1), **here))
+    await talk.ask("renews", **saying(6, ack(0, 0, 4), **here))
+    if talk.version >= 2:
+        await talk.ask("renews, as it says", **saying(7, ack(0, 0, 4), is_renew_ack=True, **here))
+        await talk.ask(
+            "accepts, as if it renewed", **saying(8, ack(0, 0, 1), is_renew_ack=True, **here)
+        )
+    await talk.tell(76, 1, **beating(group, "m", -1))
+    await talk.ask("after it left", **saying(9 if talk.version >= 2 else 7, ack(1, 1, 1), **here))
+    await talk.ask("its last", **saying(-1, ack(2, 2, 1), **here))
 
 
 STATE = {"state_epoch": 5, "start_offset": 10}
@@ -274,6 +387,22 @@ async def describe_share_group_offsets(talk: Talk) -> None:
     )
     await talk.good("an unknown group", **asking(talk.name("h"), one))
     await talk.good("everything of an unknown group", **asking(talk.name("h"), None))
+    await talk.ask("no group", **asking("", one))
+    await talk.ask("everything of no group", **asking("", None))
+    below = [{"topic_name": topic, "partitions": [-1]}]
+    await talk.ask("a partition below 0", **asking(group, below))
+    await talk.ask("no groups", groups=[])
+    await talk.ask("no topics", **asking(group, []))
+    classic = talk.name("c")
+    await talk.tell(
+        8,
+        7,
+        group_id=classic,
+        generation_id_or_member_epoch=-1,
+        member_id="",
+        topics=[{"name": topic, "partitions": [{"partition_index": 0, "committed_offset": 1}]}],
+    )
+    await talk.ask("a group of another kind", **asking(classic, one))
 
 
 @scenario(91)
@@ -289,6 +418,23 @@ async def alter_share_group_offsets(talk: Talk) -> None:
     await talk.good("an empty group", **asking(group))
     await talk.bad("an unknown partition", **asking(group, 7))
     await talk.bad("an unknown topic", **asking(group, of=talk.name("absent")))
+    await talk.ask("a group that is not there", **asking(talk.name("h")))
+    described = {"groups": [{"group_id": talk.name("h"), "topics": None}]}
+    talk.note("what it made", "", await talk.tell(90, 1, **described), 1)
+    await talk.ask("no group", **asking(""))
+    classic = talk.name("c")
+    await talk.tell(
+        8,
+        7,
+        group_id=classic,
+        generation_id_or_member_epoch=-1,
+        member_id="",
+        topics=[{"name": topic, "partitions": [{"partition_index": 0, "committed_offset": 1}]}],
+    )
+    await talk.ask("a group of another kind", **asking(classic))
+    await talk.ask("no topics", group_id=group, topics=[])
+    row = {"partition_index": 0, "start_offset": -5}
+    await talk.ask("below 0", group_id=group, topics=[{"topic_name": topic, "partitions": [row]}])
 
 
 @scenario(92)
@@ -304,3 +450,5 @@ async def delete_share_group_offsets(talk: Talk) -> None:
     await talk.good("an empty group", **asking(group))
     await talk.ask("again", **asking(group))
     await talk.bad("an unknown group", **asking(talk.name("h")))
+    await talk.bad("no group", **asking(""))
+    await talk.ask("no topics", group_id=group, topics=[])

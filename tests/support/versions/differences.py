@@ -137,6 +137,35 @@ DIFFERENCES = [
         "PRODUCE",
         "a * twice",
     ),
+    Difference(
+        "A topic id that nobody knows is UNKNOWN_TOPIC_ID for its partition; Kafka answers "
+        "UNKNOWN_SERVER_ERROR to the request, and to every one until the session ends.",
+        "SHARE_*",
+        "a*topic*",
+    ),
+    Difference(
+        "And the session goes on.",
+        "SHARE_FETCH",
+        "and goes on",
+    ),
+    Difference(
+        "Less than no bytes count as none; Kafka answers UNKNOWN_SERVER_ERROR.",
+        "SHARE_FETCH",
+        "less than no bytes",
+        "*error_code",
+        theirs=-1,
+        ours=0,
+    ),
+    Difference(
+        "Kafka answers UNKNOWN_SERVER_ERROR for the group; there is no such partition, or group.",
+        "DESCRIBE_SHARE_GROUP_OFFSETS",
+        "a partition below 0",
+    ),
+    Difference(
+        "Kafka answers UNKNOWN_SERVER_ERROR for the group; there is no such partition, or group.",
+        "DESCRIBE_SHARE_GROUP_OFFSETS",
+        "no group",
+    ),
     # Better on purpose
     Difference(
         "A topic that is created by asking for it is answered at once; Kafka has the client ask "
@@ -202,6 +231,13 @@ DIFFERENCES = [
         theirs=MALFORMED,
     ),
     Difference(
+        "The answer says what is wrong, not only which code that has.",
+        "FIND_COORDINATOR",
+        "share state *",
+        "*error_message",
+        theirs=MALFORMED,
+    ),
+    Difference(
         "The answer says why a batch was refused; Kafka's log has it.",
         "PRODUCE",
         "*",
@@ -217,11 +253,6 @@ DIFFERENCES = [
         ours=-1,
     ),
     # Not offered
-    Difference(
-        "Share groups come later.",
-        "FIND_COORDINATOR",
-        "share state *",
-    ),
     Difference(
         "APIs that are not served are not advertised.",
         "API_VERSIONS",

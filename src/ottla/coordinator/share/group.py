@@ -313,6 +313,14 @@ class ShareGroup(ModernGroup[ShareMember]):
             return []
         return [rows.state(self.group_id, missing, self._living(), self.deleting)]
 
+    def begin_altering(self, topics: Topics) -> list[GroupRecord]:
+        """Say durably which partitions are about to begin anew; others may be about to as well."""
+        initializing = dict(self.initializing)
+        for topic_id, (name, numbers) in topics.items():
+            _, before = initializing.get(topic_id, (name, ()))
+            initializing[topic_id] = (name, tuple(sorted({*before, *numbers})))
+        return [rows.state(self.group_id, initializing, self._living(), self.deleting)]
+
     def state_initialized(self, done: Topics) -> list[GroupRecord]:
         """These partitions have state now, and may be assigned."""
         initialized = self._living()

@@ -125,10 +125,16 @@ class ShareGroups:
             group_id, lambda shard: dict(requests.share_group(shard, group_id).initialized)
         )
 
-    async def check_empty(self, group_id: str) -> None:
-        """Raises ApiError: NON_EMPTY_GROUP, or GROUP_ID_NOT_FOUND."""
+    async def check_empty(self, group_id: str, *, must_exist: bool = True) -> None:
+        """Raises ApiError: INVALID_GROUP_ID, NON_EMPTY_GROUP, or GROUP_ID_NOT_FOUND."""
+        if not group_id:
+            raise ApiError(ErrorCode.INVALID_GROUP_ID, "The group id is invalid.")
         is_empty = await self._groups.look(
-            group_id, lambda shard: requests.share_group(shard, group_id).is_empty
+            group_id,
+            lambda shard: (
+                (not must_exist and group_id not in shard.groups)
+                or requests.share_group(shard, group_id).is_empty
+            ),
         )
         if not is_empty:
             raise ApiError(ErrorCode.NON_EMPTY_GROUP, "The group is not empty.")
@@ -136,9 +142,16 @@ class ShareGroups:
     async def alter(
         self, group_id: str, offsets: Iterable[tuple[Uuid, str, PartitionId, Offset]]
     ) -> list[ErrorCode]:
-        """Begin anew at these offsets, an answer for each."""
-        epoch = await self._groups.look(
-            group_id, lambda shard: requests.share_group(shard, group_id).epoch
+        """Begin anew at these offsets, an answer for each; a group that is not there is made."""
+        offsets = list(offsets)
+        if not offsets:
+            return []
+        wanted: Topics = {}
+        for topic_id, name, number, _ in offsets:
+            wanted[topic_id] = (name, (*wanted.get(topic_id, (name, ()))[1], number))
+        epoch = await self._groups.decide(
+            group_id,
+            lambda shard, waiter, now_ms: requests.begin_altering(shard, group_id, wanted, waiter),
         )
         codes = []
         done: Topics = {}

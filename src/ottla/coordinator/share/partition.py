@@ -28,7 +28,6 @@ _SEEN_BY_CLIENTS = {
     ErrorCode.COORDINATOR_NOT_AVAILABLE: ErrorCode.COORDINATOR_NOT_AVAILABLE,
     ErrorCode.GROUP_ID_NOT_FOUND: ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
     ErrorCode.UNKNOWN_TOPIC_OR_PARTITION: ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
-    ErrorCode.INVALID_REQUEST: ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
     ErrorCode.FENCED_LEADER_EPOCH: ErrorCode.NOT_LEADER_OR_FOLLOWER,
     ErrorCode.FENCED_STATE_EPOCH: ErrorCode.NOT_LEADER_OR_FOLLOWER,
 }
@@ -236,4 +235,9 @@ class SharePartition:
 
 
 def _for_client(error: ApiError) -> ApiError:
-    return ApiError(_SEEN_BY_CLIENTS.get(error.code, ErrorCode.UNKNOWN_SERVER_ERROR), error.message)
+    """What was not initialized too is UNKNOWN_SERVER_ERROR; which words it had is for the log."""
+    code = _SEEN_BY_CLIENTS.get(error.code)
+    if code is None:
+        log.info("answered UNKNOWN_SERVER_ERROR: %s", error)
+        return ApiError(ErrorCode.UNKNOWN_SERVER_ERROR)
+    return ApiError(code, error.message)

@@ -126,6 +126,20 @@ def begin_initializing(shard: GroupShard, group_id: str, waiter: Waiter) -> Out:
     return Out(group.begin_initializing(), [(waiter, (group.epoch, group.without_state()))])
 
 
+def begin_altering(shard: GroupShard, group_id: str, topics: Topics, waiter: Waiter) -> Out:
+    """These partitions are about to begin anew; the answer is the group's epoch.
+
+    A group that is not there is made: it has nothing but its offsets.
+    """
+    if group_id in shard.groups:
+        group = share_group(shard, group_id)
+    else:
+        made = shard.new_group(Kind.SHARE, group_id)
+        assert isinstance(made, ShareGroup)
+        group = made
+    return Out(group.begin_altering(topics), [(waiter, group.epoch)])
+
+
 def state_initialized(shard: GroupShard, group_id: str, done: Topics, waiter: Waiter) -> Out:
     """These partitions have state and may be assigned."""
     return Out(share_group(shard, group_id).state_initialized(done), [(waiter, True)])

@@ -23,7 +23,7 @@ class Shares:
         self.sessions = ShareSessions()
         self.surroundings = groups.surroundings
         groups.before_delete = self._before_delete
-        groups.surroundings.share_member_expired = self.member_left
+        groups.surroundings.share_member_expired = self._member_expired
 
     def begin_session(self, key: SessionKey, connection_id: int) -> ShareSession:
         """A new session of a member; what it held in an old one is free. Raises ApiError."""
@@ -37,7 +37,8 @@ class Shares:
         if self.sessions.end(session):
             self._release(session)
 
-    def member_left(self, group_id: str, member_id: str) -> None:
+    def _member_expired(self, group_id: str, member_id: str) -> None:
+        """Nothing was heard of it. (One that leaves may still end its session.)"""
         session = self.sessions.of_member(group_id, member_id)
         if session is not None:
             self.end_session(session)

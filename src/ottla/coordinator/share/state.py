@@ -414,8 +414,13 @@ class ShareState:
 def _check_form(ack: Acknowledgement, before: Offset) -> None:
     """Raise INVALID_REQUEST unless `ack` is whole, and behind the one that ended at `before`."""
     size = ack.last_offset - ack.first_offset + 1
+    if ack.first_offset == before >= 0:
+        raise ApiError(
+            ErrorCode.INVALID_RECORD_STATE,
+            "The offset cannot be acknowledged. The offset is not acquired.",
+        )
     if (
-        ack.first_offset <= before
+        ack.first_offset < before
         or size < 1
         or len(ack.types) not in (1, size)
         or not all(AcknowledgeType.GAP <= kind <= AcknowledgeType.RENEW for kind in ack.types)

@@ -57,6 +57,28 @@ def test_offsets_are_altered_while_nobody_is_a_member() -> None:
     play(scenario)
 
 
+def test_offsets_of_a_group_that_is_not_there_make_it() -> None:
+    async def scenario(world: ShareWorld) -> None:
+        groups = world.shares.groups
+        with pytest.raises(ApiError) as absent:
+            await groups.check_empty(GROUP)
+        assert absent.value.code is ErrorCode.GROUP_ID_NOT_FOUND
+        with pytest.raises(ApiError) as nameless:
+            await groups.check_empty("", must_exist=False)
+        assert nameless.value.code is ErrorCode.INVALID_GROUP_ID
+        await groups.check_empty(GROUP, must_exist=False)
+        assert await groups.alter(GROUP, HERE) == [ErrorCode.NONE, ErrorCode.NONE]
+        await world.restart()
+        assert (world.group.initialized, world.group.initializing) == (
+            {topic_id(): ("t", (0, 1))},
+            {},
+        )
+        await world.beat("a", "t")
+        assert (world.has["a"], (await world.stored()).start_offset) == ({topic_id(): [0, 1]}, 5)
+
+    play(scenario)
+
+
 def test_an_offset_that_could_not_be_stored_is_answered_by_itself() -> None:
     async def scenario(world: ShareWorld) -> None:
         await world.beat("a", "t")
