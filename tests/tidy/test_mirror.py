@@ -116,6 +116,26 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "tests/property/storage/test_compaction_model.py",
         "what a log says of itself, as values",
     ),
+    "storage/verify/batches.py": (
+        "tests/unit/storage/test_verify.py",
+        "every flipped bit of a segment",
+    ),
+    "storage/verify/directory.py": (
+        "tests/unit/storage/test_verify.py",
+        "checkpoints against the partitions",
+    ),
+    "storage/verify/findings.py": (
+        "tests/unit/storage/test_verify.py",
+        "values only",
+    ),
+    "storage/verify/indexes.py": (
+        "tests/unit/storage/test_verify.py",
+        "every flipped bit of an index",
+    ),
+    "storage/verify/partition.py": (
+        "tests/unit/storage/test_verify.py",
+        "every file of a partition, garbled",
+    ),
     "storage/directory.py": (
         "tests/unit/storage/test_faults.py",
         "what failing system calls do to a directory and its logs",
