@@ -136,6 +136,26 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "tests/unit/storage/test_verify.py",
         "every file of a partition, garbled",
     ),
+    "storage/recovery/batches.py": (
+        "tests/unit/storage/test_recovery.py",
+        "every flipped bit, cut or met",
+    ),
+    "storage/recovery/epochs.py": (
+        "tests/unit/storage/test_recovery.py",
+        "what an epoch file does not say",
+    ),
+    "storage/recovery/files.py": (
+        "tests/unit/storage/test_recovery.py",
+        "what deaths leave in a directory",
+    ),
+    "storage/recovery/opening.py": (
+        "tests/unit/storage/test_recovery.py",
+        "logs after every kind of stop",
+    ),
+    "storage/recovery/producers.py": (
+        "tests/unit/storage/test_recovery.py",
+        "snapshots lost, garbled, made anew",
+    ),
     "storage/directory.py": (
         "tests/unit/storage/test_faults.py",
         "what failing system calls do to a directory and its logs",
