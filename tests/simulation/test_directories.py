@@ -18,7 +18,7 @@ from tests.support.witness import (
 
 from ottla.metadata.store_memory import MemoryDatabase
 from ottla.model.errors import ErrorCode
-from ottla.storage.logs import BOOT_ID, LogsError
+from ottla.storage.roots import BOOT_ID, LogsError
 from ottla.wire.generated.delete_topics import DeleteTopicsRequest, DeleteTopicState
 from ottla.wire.generated.init_producer_id import InitProducerIdRequest
 

@@ -19,7 +19,7 @@ from ottla.model.ids import TopicPartition
 from ottla.record.batch import batches, verify_crc
 from ottla.record.records import read_records
 from ottla.storage.checkpoints import CLEAN_SHUTDOWN
-from ottla.storage.logs import LogsError
+from ottla.storage.roots import LogsError
 from ottla.testing.clock import LoopClock
 from ottla.testing.lives import LIFE, DiedError, Life
 from ottla.testing.network import MemoryNetwork

@@ -131,18 +131,18 @@ class Broker:
         now_ms = system.clock.now_ms()
         self.logs = Logs(self._disk, config.log_dirs, system.randomness)
         self.logs.start()
-        self.store = self._open_store(self.logs.metadata_directory())
+        self.store = self._open_store(self.logs.roots.metadata_directory())
         self.follower = ImageFollower(self.store, system.transport_clock, self._metadata_failed)
         image = await self.follower.load()
         cluster_id = (
             image.cluster_id
-            or self.logs.cluster_id
+            or self.logs.roots.cluster_id
             or self._cluster_id
             or uuid_text(system.randomness.uuid())
         )
         self.logs.identify(cluster_id, config.node_id)
         if not image.revision:
-            self.logs.refuse_without_metadata()
+            self.logs.roots.refuse_without_metadata()
             await adopt(self.store, self.logs, config.node_id)
             image = await self.follower.load()
         self.topic_settings = TopicSettings(self._with_dynamic(image))

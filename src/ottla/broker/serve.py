@@ -26,7 +26,7 @@ from ottla.model.clock import Clock
 from ottla.model.errors import ApiError, StorageError
 from ottla.net.network import Address
 from ottla.storage.disk import Disk
-from ottla.storage.logs import LogsError
+from ottla.storage.roots import LogsError
 
 if TYPE_CHECKING:
     from ottla.broker.broker import Broker

@@ -102,8 +102,8 @@ def survey(logs: Logs) -> Adoption | None:
         (_highest_producer_id(disk, found.path) for found in present.values()), default=-1
     )
     return Adoption(
-        logs.cluster_id,
-        logs.node_id,
+        logs.roots.cluster_id,
+        logs.roots.node_id,
         topics,
         _other_configs(metadata),
         dict(metadata.features) if metadata else {},

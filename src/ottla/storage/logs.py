@@ -15,7 +15,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from ottla.model.errors import ApiError, ErrorCode, StorageError
-from ottla.model.ids import ZERO_UUID, Offset, ProducerId, TopicPartition, Uuid, uuid_from_text
+from ottla.model.ids import ZERO_UUID, Offset, ProducerId, TopicPartition, Uuid
 from ottla.model.randomness import Randomness
 from ottla.storage import (
     budget,
@@ -29,17 +29,15 @@ from ottla.storage import (
 from ottla.storage.checkpoints import CheckpointError
 from ottla.storage.clean_stop import StoppedLog
 from ottla.storage.directory import LogDirectory
-from ottla.storage.disk import Disk, Lock
+from ottla.storage.disk import Disk
 from ottla.storage.handles import DEFAULT_LIMIT, Handles
 from ottla.storage.log import Log
 from ottla.storage.log_config import DURABLE, LogConfig
 from ottla.storage.removals import FilesJob, Removals
+from ottla.storage.roots import BOOT_ID, Roots
 from ottla.storage.segment import Segment
 
 logger = logging.getLogger(__name__)
-
-BOOT_ID = "ottla-boot-id"
-"""The boot of the kernel under which this directory is in use."""
 
 PREFERRED = 10_000
 """Places asked for of partitions that are not there yet; more are forgotten."""
@@ -62,10 +60,6 @@ Decide = Callable[[TopicPartition, Uuid | None], LogConfig | Fate]
 
 
 KnownId = Callable[[TopicPartition], Uuid | None]
-
-
-class LogsError(Exception):
-    """A log directory cannot be used; the message is for the user."""
 
 
 class Recovered(NamedTuple):
@@ -91,9 +85,7 @@ class Logs:
         self.disk = disk
         self.handles = Handles(disk, handle_limit)
         self.directories = [LogDirectory(path, disk, self.handles) for path in paths]
-        self.cluster_id: str | None = None
-        """Of `meta.properties`, until `start` has given one."""
-        self.node_id: int | None = None
+        self.roots = Roots(disk, self.directories, randomness)
         self.stopped_cleanly = True
         """Every directory was stopped cleanly last time; known once loaded."""
         self.highest_producer_id: ProducerId = -1
@@ -104,7 +96,6 @@ class Logs:
         for directory in self.directories:
             directory.on_truncation = self._write_recovery_points
         self._randomness = randomness
-        self._locks: dict[LogDirectory, Lock] = {}
         self._logs: dict[TopicPartition, Log] = {}
         self._unmade: dict[Log, None] = {}
         self._removals = Removals()
@@ -124,120 +115,12 @@ class Logs:
     # Starting.
 
     def start(self) -> None:
-        """Create and lock the directories, read `meta.properties`.
-
-        Raises:
-            LogsError: one is held by another process, or is of another cluster
-                or node than the rest, or none can be used.
-        """
-        for directory in self.directories:
-            try:
-                self._make_root(directory.path)
-                self._locks[directory] = self.disk.lock(f"{directory.path}/{checkpoints.LOCK}")
-                self._read_meta(directory)
-            except BlockingIOError:
-                self.release()
-                raise LogsError(
-                    f"log directory {directory.path} is in use by another process"
-                ) from None
-            except OSError as error:
-                directory.go_offline(str(error))
-            except LogsError:
-                self.release()
-                raise
-        if not any(directory.is_online for directory in self.directories):
-            self.release()
-            raise LogsError(
-                "no log directory can be used: "
-                + "; ".join(f"{d.path}: {d.offline_reason}" for d in self.directories)
-            )
-
-    def _make_root(self, path: str) -> None:
-        """Make a log directory and its parents; the names of new ones are durable."""
-        parent = names.parent(path)
-        if not self.disk.exists(path) and parent != path:
-            self._make_root(parent)
-            self.disk.make_directories(path)
-            self.disk.sync_directory(parent)
-
-    def _read_meta(self, directory: LogDirectory) -> None:
-        path = f"{directory.path}/{checkpoints.META_PROPERTIES}"
-        try:
-            properties = checkpoints.parse_properties(self.disk.read(path))
-        except FileNotFoundError:
-            return
-        except CheckpointError as error:
-            raise LogsError(f"{path}: {error}") from None
-        try:
-            cluster_id = properties["cluster.id"]
-            node_id = int(properties["node.id"])
-            if "directory.id" in properties:
-                directory.directory_id = uuid_from_text(properties["directory.id"])
-        except (KeyError, ValueError) as error:
-            raise LogsError(f"{path} lacks a usable {error}") from None
-        for ours, theirs, what in (
-            (self.cluster_id, cluster_id, "cluster.id"),
-            (self.node_id, node_id, "node.id"),
-        ):
-            if ours is not None and ours != theirs:
-                raise LogsError(f"{path} has {what} {theirs}, another log directory has {ours}")
-        self.cluster_id, self.node_id = cluster_id, node_id
-
-    def metadata_directory(self) -> str:
-        """Return the path of the directory that has the metadata: the first of `log.dirs`.
-
-        Raises:
-            LogsError: it is offline. What another has says nothing of the topics.
-        """
-        first = self.directories[0]
-        if not first.is_online:
-            raise LogsError(
-                f"the first log directory has the metadata, and cannot be used: {first.path}: "
-                f"{first.offline_reason}"
-            )
-        return first.path
-
-    def refuse_without_metadata(self) -> None:
-        """There is no metadata: that may be so only where no broker of ours had any.
-
-        Raises:
-            LogsError: a directory has partitions that a broker of ours has served.
-        """
-        for directory in self.online():
-            if not self.disk.exists(f"{directory.path}/{BOOT_ID}"):
-                continue
-            if any(map(names.parse_partition_directory, self.disk.list(directory.path))):
-                raise LogsError(
-                    f"{directory.path} has partitions, and {self.directories[0].path} no metadata "
-                    "about them: is it the same first directory of log.dirs as before, and is it "
-                    "mounted? To have their topics taken over without their settings, remove "
-                    f"{directory.path}/{BOOT_ID}"
-                )
+        """Hold the directories, as `Roots.hold` does, and raise what that raises."""
+        self.roots.hold()
 
     def identify(self, cluster_id: str, node_id: int) -> None:
-        """Say whose directories these are; written where it is not yet.
-
-        Raises:
-            LogsError: they belong to another cluster or node.
-        """
-        for ours, given, what in (
-            (self.cluster_id, cluster_id, "cluster.id"),
-            (self.node_id, node_id, "node.id"),
-        ):
-            if ours is not None and ours != given:
-                raise LogsError(f"the log directories have {what} {ours}, not {given}")
-        self.cluster_id, self.node_id = cluster_id, node_id
-        for directory in self.online():
-            path = f"{directory.path}/{checkpoints.META_PROPERTIES}"
-            if directory.directory_id == bytes(16) or not self.disk.exists(path):
-                directory.directory_id = self._randomness.uuid()
-                text = checkpoints.meta_properties_text(
-                    cluster_id=cluster_id, node_id=node_id, directory_id=directory.directory_id
-                )
-                try:
-                    self.disk.write(path, text, sync=True)
-                except OSError as error:
-                    directory.go_offline(f"{path}: {error}")
+        """Say whose directories these are, as `Roots.identify` does."""
+        self.roots.identify(cluster_id, node_id)
 
     def load(self, decide: Decide, now_ms: int, known_id: KnownId = lambda partition: None) -> None:
         """Open every log found, or set its directory aside, as `decide` says.
@@ -444,7 +327,7 @@ class Logs:
         return len(self._logs)
 
     def online(self) -> list[LogDirectory]:
-        return [directory for directory in self.directories if directory.is_online]
+        return self.roots.online()
 
     @property
     def some_are_offline(self) -> bool:
@@ -726,7 +609,7 @@ class Logs:
         for log in logs:
             log.finish()
         # Logs, indexes and snapshots may be many: one call for all where it can be trusted.
-        synced = self._locks[directory].sync_file_system()
+        synced = self.roots.sync_file_system(directory)
         stopped = {}
         for log in logs:
             if synced:
@@ -753,5 +636,4 @@ class Logs:
     def release(self) -> None:
         """Close all files and give the locks back, without marking a clean stop."""
         self.handles.close_all()
-        while self._locks:
-            self._locks.popitem()[1].release()
+        self.roots.release()

@@ -23,8 +23,9 @@ from ottla.replica.flusher import Flusher
 from ottla.replica.partition import Partition
 from ottla.storage.log import Log
 from ottla.storage.log_config import INT64_MAX, LogConfig
-from ottla.storage.logs import Fate, Logs, LogsError
+from ottla.storage.logs import Fate, Logs
 from ottla.storage.removals import FilesJob
+from ottla.storage.roots import LogsError
 from ottla.testing.clock import ManualClock
 from ottla.testing.log_model import LogModel, Wrong
 from ottla.testing.power import PowerDisk

@@ -8,8 +8,9 @@ from ottla.model.errors import ApiError, ErrorCode, StorageError
 from ottla.model.ids import TopicPartition
 from ottla.storage.log import Log
 from ottla.storage.log_config import LogConfig
-from ottla.storage.logs import Fate, Logs, LogsError
+from ottla.storage.logs import Fate, Logs
 from ottla.storage.memory_disk import MemoryDisk
+from ottla.storage.roots import LogsError
 
 CONFIG = LogConfig(segment_bytes=900, index_interval_bytes=200)
 TOPIC_ID = b"t" * 16
@@ -38,39 +39,8 @@ def got(logs: Logs, number: int) -> Log:
     return log
 
 
-def test_a_directory_is_used_by_one_broker() -> None:
-    disk = MemoryDisk()
-    first = begin(disk)
-    with pytest.raises(LogsError, match="in use by another process"):
-        begin(disk)
-    first.release()
-    begin(disk)
-
-
 def test_a_new_directory_counts_as_stopped_cleanly() -> None:
     assert start(MemoryDisk()).stopped_cleanly
-
-
-def test_directories_of_another_cluster_or_node_are_refused() -> None:
-    disk = MemoryDisk()
-    logs = begin(disk)
-    logs.identify("one", 1)
-    logs.close()
-    logs = begin(disk)
-    assert (logs.cluster_id, logs.node_id) == ("one", 1)
-    for cluster_id, node_id in (("two", 1), ("one", 2)):
-        with pytest.raises(LogsError):
-            logs.identify(cluster_id, node_id)
-
-
-def test_directories_that_do_not_belong_together_are_refused() -> None:
-    disk = MemoryDisk()
-    for path, cluster_id in (("/a", "one"), ("/b", "two")):
-        logs = begin(disk, path)
-        logs.identify(cluster_id, 1)
-        logs.close()
-    with pytest.raises(LogsError, match=r"cluster\.id"):
-        begin(disk, "/a", "/b")
 
 
 def test_directory_ids_stay() -> None:
