@@ -119,14 +119,21 @@ class Groups:
         return _classic_group(answer, coordinator)
 
     async def committed(
-        self, group: str, partitions: Iterable[TopicPartition] | None = None
+        self,
+        group: str,
+        partitions: Iterable[TopicPartition] | None = None,
+        *,
+        stable: bool = False,
     ) -> dict[TopicPartition, Committed]:
-        """The group's committed offsets (None: all it has); partitions without one are left out."""
+        """The group's committed offsets (None: all it has); partitions without one are left out.
+
+        With `stable`, waits for transactions that are about to commit offsets (KIP-447).
+        """
         wanted = None if partitions is None else list(partitions)
-        return await self._view.ask(lambda: self._committed(group, wanted))
+        return await self._view.ask(lambda: self._committed(group, wanted, stable))
 
     async def _committed(
-        self, group: str, wanted: Sequence[TopicPartition] | None
+        self, group: str, wanted: Sequence[TopicPartition] | None, stable: bool
     ) -> dict[TopicPartition, Committed]:
         from ottla.wire.generated.offset_fetch import (
             OffsetFetchRequest,
@@ -160,6 +167,7 @@ class Groups:
                 ]
             )
             request = OffsetFetchRequest(group_id=group, topics=older)
+        request.require_stable = stable and version >= 7
         response = await link.request(
             request, version=version, timeout_ms=self._view.request_timeout_ms
         )

@@ -89,6 +89,7 @@ class Producer:
         self._room = asyncio.Event()
         self._room.set()
         self._flushing = 0
+        self._transactional_id: str | None = None
         self._producer: tuple[ProducerId, int] | None = None
         self._producer_lock = asyncio.Lock()
 
@@ -213,10 +214,11 @@ class Producer:
                 await self._deliver(lane, batch[:half])
                 await self._deliver(lane, batch[half:])
                 return
-            _fail(batch, error)
+            self._failed(error)
+            self._fail(batch, error)
         except PeerError as error:
-            self._producer = None
-            _fail(batch, error)
+            self._failed(error)
+            self._fail(batch, error)
         except BaseException:
             for pending in batch:
                 pending.done.cancel()
@@ -227,6 +229,19 @@ class Producer:
                     offset = base_offset + index if base_offset >= 0 else -1
                     timestamp = append_time if append_time >= 0 else pending.record.timestamp
                     pending.done.set_result(Delivery(lane.partition, offset, timestamp))
+
+    def _fail(self, batch: list[_Pending], error: Exception) -> None:
+        for pending in batch:
+            if not pending.done.done():
+                pending.done.set_exception(error)
+                if pending is not batch[0] or self._transactional_id is not None:
+                    # asyncio shall complain once a batch, and not where `commit` does
+                    pending.done.exception()
+
+    def _failed(self, error: ApiError | PeerError) -> None:
+        """A batch will not be acknowledged; after a PeerError it may be there all the same."""
+        if isinstance(error, PeerError):
+            self._producer = None
 
     async def _write(self, lane: _Lane, records: list[Record]) -> tuple[Offset, int]:
         """Base offset and log append time (-1: none) of an acknowledged batch."""
@@ -239,6 +254,7 @@ class Producer:
             producer_id=producer_id,
             producer_epoch=producer_epoch,
             base_sequence=lane.sequence if self._idempotent else -1,
+            transactional=self._transactional_id is not None,
         )
         answer = await self._view.ask(lambda: self._request(lane.partition, batch))
         lane.sequence = (lane.sequence + len(records)) & 0x7FFFFFFF
@@ -282,7 +298,12 @@ class Producer:
         else:
             data.name = partition.topic
         timeout_ms = self._view.request_timeout_ms
-        request = ProduceRequest(acks=int(self._acks), timeout_ms=timeout_ms, topic_data=[data])
+        request = ProduceRequest(
+            transactional_id=self._transactional_id,
+            acks=int(self._acks),
+            timeout_ms=timeout_ms,
+            topic_data=[data],
+        )
         answered = self._acks is not Acks.NONE
         response = await link.request(
             request, version=version, timeout_ms=timeout_ms, answered=answered
@@ -306,11 +327,3 @@ def record_size(record: Record) -> int:
     for name, content in record.headers:
         size += 10 + 4 * len(name) + len(content or b"")
     return size
-
-
-def _fail(batch: list[_Pending], error: Exception) -> None:
-    for pending in batch:
-        if not pending.done.done():
-            pending.done.set_exception(error)
-            if pending is not batch[0]:
-                pending.done.exception()  # asyncio shall complain once a batch, not once a record

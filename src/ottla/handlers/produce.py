@@ -56,6 +56,7 @@ def produce(
 ) -> ProduceResponse | Reply | Coroutine[Any, Any, ProduceResponse | None] | None:
     response = ProduceResponse()
     if request.transactional_id is not None:
+        context.connection.detach()  # the batches are looked at in later turns
         return produce_in_transaction(context, request, response)
     batches, expand = _resolve(context, request, response)
     if expand:
@@ -254,7 +255,6 @@ async def produce_in_transaction(
         return response
     await guard.admit(batches)
     if expand:
-        context.connection.detach()
         return await _produce_off_loop(context, request, response, batches, guard)
     waits = _append_all(context, request, batches, guard=guard)
     if request.acks == NONE:
