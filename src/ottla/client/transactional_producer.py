@@ -16,7 +16,7 @@ another producer of the same id has taken over: this one is done for.
 """
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from ottla.client.cluster_view import ClusterView, check
@@ -63,10 +63,8 @@ class TransactionalProducer(Producer):
 
     async def __aexit__(self, *_: object) -> None:
         if self._open and self._producer is not None and not self.is_fenced:
-            try:
+            with suppress(ApiError, PeerError):  # else it times out
                 await self.abort()
-            except (ApiError, PeerError):
-                pass  # it times out
 
     @property
     def identity(self) -> tuple[ProducerId, ProducerEpoch] | None:
@@ -195,10 +193,8 @@ class TransactionalProducer(Producer):
             await self.commit()
         except BaseException:
             if self._open and self._producer is not None and not self.is_fenced:
-                try:
+                with suppress(ApiError, PeerError):  # what was raised first says more
                     await self.abort()
-                except (ApiError, PeerError):
-                    pass  # what was raised first says more; the transaction times out
             raise
 
     async def _end(self, *, committed: bool) -> None:

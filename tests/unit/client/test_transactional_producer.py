@@ -69,11 +69,15 @@ def test_what_is_committed_counts_and_what_is_aborted_does_not(settings: dict[st
         await producer.init()
         async with producer.transaction():
             await send(producer, b"a", b"b")
-        with pytest.raises(ZeroDivisionError):
+
+        async def fail() -> None:
             async with producer.transaction():
                 await send(producer, b"no")
                 await producer.flush()
                 raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            await fail()
         async with producer.transaction():
             await send(producer, b"c")
         assert await read(view, IsolationLevel.READ_COMMITTED) == [b"a", b"b", b"c"] * 2
