@@ -7,8 +7,8 @@ and moves as few as it can. Among members with different subscriptions nobody
 has two more than somebody who could take one of them.
 
 An assignment maps topic ids to ascending partition numbers. The order of
-members never matters: they are sorted by instance id, where they have one, and
-member id.
+members never matters: those with an instance id come first, sorted by it, the
+others behind them by their member ids.
 """
 
 from collections.abc import Callable, Mapping
@@ -70,7 +70,11 @@ ASSIGNORS: dict[str, Assignor] = {"uniform": uniform_assign, "range": range_assi
 
 
 def _ordered(members: Members) -> list[str]:
-    return sorted(members, key=lambda name: (members[name].instance_id or name, name))
+    def place(name: str) -> tuple[bool, str, str]:
+        instance_id = members[name].instance_id
+        return instance_id is None, instance_id or name, name
+
+    return sorted(members, key=place)
 
 
 def _kept(members: Members, ordered: list[str], counts: Counts) -> dict[str, list[_Partition]]:

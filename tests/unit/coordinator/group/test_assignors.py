@@ -25,9 +25,9 @@ def test_ranges_are_neighbours_and_the_first_get_one_more() -> None:
     assert assigned == {"a": {T: (0, 1), U: (0,)}, "b": {T: (2,), U: (1,)}}
 
 
-def test_ranges_go_to_subscribers_alone_by_instance_id() -> None:
+def test_ranges_go_to_subscribers_alone_static_members_first() -> None:
     members = {"a": subscriber(T, instance_id="z"), "b": subscriber(T), "c": subscriber(U)}
-    assert range_assign(members, {T: 2}) == {"b": {T: (0,)}, "a": {T: (1,)}, "c": {}}
+    assert range_assign(members, {T: 2}) == {"a": {T: (0,)}, "b": {T: (1,)}, "c": {}}
 
 
 def test_uniform_moves_only_what_it_must() -> None:
