@@ -9,10 +9,10 @@ from pathlib import Path
 
 import click
 from tests.support.target import running_target
-from tools.proof import frames, fuzz, kill9, power, simulation, table
+from tools.proof import frames, fuzz, kill9, power, simulation, table, transactional_copy
 from tools.subject import Ottla
 
-PARTS = ("decoders", "frames", "simulation", "power", "kill9")
+PARTS = ("decoders", "frames", "simulation", "power", "kill9", "transactional-copy")
 
 
 def prove_kill9(cycles: int, seed: int) -> bool:
@@ -48,6 +48,42 @@ def prove_kill9(cycles: int, seed: int) -> bool:
         },
     )
     return _concluded(outcome.violations, f"{len(outcome.cycles)} cycles", page)
+
+
+def prove_transactional_copy(plan: transactional_copy.Plan) -> bool:
+    """A copy in transactions, copiers and broker killed; whether it is the source, exactly."""
+    with tempfile.TemporaryDirectory() as folder:
+        subject = Ottla(Path(folder) / "data", settings=transactional_copy.SETTINGS)
+        subject.start()
+        began = time.monotonic()
+        try:
+            outcome = transactional_copy.run(subject, plan, Path(folder), click.echo)
+        finally:
+            subject.kill9()
+    page = table.append(
+        "transactional-copy",
+        {
+            "client": plan.client,
+            "records": plan.records,
+            "a_transaction": plan.transaction_size,
+            "aborted_each": plan.abort_every,
+            "broker_kills": outcome.broker_kills,
+            "copier_kills": outcome.copier_kills,
+            "copiers_that_gave_up": outcome.gave_up,
+            "read": outcome.read,
+            "read_uncommitted": outcome.read_uncommitted,
+            "lost": outcome.wrong["lost"],
+            "duplicated": outcome.wrong["duplicate"],
+            "reordered": outcome.wrong["order"],
+            "seen_otherwise_meanwhile": outcome.wrong["meanwhile"],
+            "violations": len(outcome.violations),
+            "seconds": round(time.monotonic() - began),
+            "command": "python -m tools.proof --only transactional-copy "
+            f"--copy-client {plan.client} --copy-records {plan.records} "
+            f"--copy-kills {plan.broker_kills} --seed {plan.seed}",
+        },
+    )
+    return _concluded(outcome.violations, f"{plan.records:,} records with {plan.client}", page)
 
 
 def prove_decoders(inputs: int, seed: int, jobs: int) -> bool:
@@ -171,6 +207,16 @@ def prove_power(first_seed: int, seeds: int) -> bool:
 @click.option("--first-seed", default=0, show_default=True, help="Of the simulated lives.")
 @click.option("--power-seeds", default=10_000, show_default=True, help="Lives with power cuts.")
 @click.option("--power-from", default=0, show_default=True, help="The first of those seeds.")
+@click.option("--copy-records", default=100_000, show_default=True, help="In transactions.")
+@click.option("--copy-kills", default=10, show_default=True, help="Of broker and copiers, each.")
+@click.option(
+    "--copy-client",
+    "copy_clients",
+    multiple=True,
+    type=click.Choice(transactional_copy.CLIENTS),
+    default=transactional_copy.CLIENTS,
+    help="Who copies; all by default.",
+)
 @click.option("--only", type=click.Choice(PARTS), help="This part alone.")
 @click.option("--seed", type=int, help="Of everything random; by default a new one.")
 def main(
@@ -182,6 +228,9 @@ def main(
     first_seed: int,
     power_seeds: int,
     power_from: int,
+    copy_records: int,
+    copy_kills: int,
+    copy_clients: tuple[str, ...],
     only: str | None,
     seed: int | None,
 ) -> None:
@@ -198,6 +247,11 @@ def main(
         held &= prove_power(power_from, power_seeds)
     if kill9_cycles and only in (None, "kill9"):
         held &= prove_kill9(kill9_cycles, chosen)
+    if copy_records and only in (None, "transactional-copy"):
+        for client in copy_clients:
+            held &= prove_transactional_copy(
+                transactional_copy.planned(client, copy_records, copy_kills, chosen)
+            )
     sys.exit(0 if held else 1)
 
 

@@ -117,6 +117,11 @@ def keep_waits_across_epochs(patch: Patch) -> None:
     patch(Partition, "_fail_waits", lambda self: None)
 
 
+def name_no_aborted_transactions(patch: Patch) -> None:
+    """Let who reads committed records take those of aborted transactions for committed."""
+    patch(Log, "aborted_transactions", lambda self, start, end: [])
+
+
 BROKEN: dict[str, Callable[[Patch], None]] = {
     switch.__name__: switch
     for switch in (
@@ -127,6 +132,7 @@ BROKEN: dict[str, Callable[[Patch], None]] = {
         forget_to_rebuild_index,
         ack_duplicate_before_flush,
         keep_waits_across_epochs,
+        name_no_aborted_transactions,
     )
 }
 
