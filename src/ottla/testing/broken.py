@@ -19,10 +19,10 @@ from ottla.record.batch import BatchHeader
 from ottla.record.checksum import Buffer
 from ottla.record.validate import ProducedBatch
 from ottla.replica.partition import Partition
-from ottla.storage import recovery
 from ottla.storage.log import AppendResult, Log
 from ottla.storage.offset_index import OffsetIndex
 from ottla.storage.producer_state import ProducerStates
+from ottla.storage.recovery import batches, opening
 from ottla.storage.segment import Segment
 
 log = logging.getLogger("ottla.broken")
@@ -64,7 +64,7 @@ class _AnyNumber(int):
 def skip_crc(patch: Patch) -> None:
     """Take every batch for whole, from clients and from the disk."""
     patch(validate, "crc32c", lambda data: _AnyNumber())
-    patch(recovery, "verify_crc", lambda *arguments: True)
+    patch(batches, "verify_crc", lambda *arguments: True)
 
 
 def skip_sequence_check(patch: Patch) -> None:
@@ -83,7 +83,7 @@ def serve_above_high_watermark(patch: Patch) -> None:
 
 def forget_to_rebuild_index(patch: Patch) -> None:
     """Trust every offset index after a crash."""
-    real_load, real_verify = OffsetIndex.load, recovery.verify
+    real_load, real_verify = OffsetIndex.load, opening.verify
 
     def load(self: OffsetIndex) -> bool:
         real_load(self)
@@ -98,7 +98,7 @@ def forget_to_rebuild_index(patch: Patch) -> None:
 
     patch(OffsetIndex, "load", load)
     patch(OffsetIndex, "fits", lambda self, size: True)
-    patch(recovery, "verify", verify)
+    patch(opening, "verify", verify)
 
 
 def ack_duplicate_before_flush(patch: Patch) -> None:
