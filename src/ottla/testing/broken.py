@@ -83,7 +83,7 @@ def serve_above_high_watermark(patch: Patch) -> None:
 
 def forget_to_rebuild_index(patch: Patch) -> None:
     """Trust every offset index after a crash."""
-    real_load, real_verify = OffsetIndex.load, opening.verify
+    real_load, real_verify = OffsetIndex.load, batches.verify
 
     def load(self: OffsetIndex) -> bool:
         real_load(self)
