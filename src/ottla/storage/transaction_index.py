@@ -35,12 +35,14 @@ class AbortedTransaction(NamedTuple):
 class TransactionIndex:
     """The aborted transactions of one segment."""
 
-    __slots__ = ("_disk", "_unwritten", "entries", "path")
+    __slots__ = ("_disk", "_unwritten", "begun_anew", "entries", "path")
 
     def __init__(self, disk: Disk, path: str) -> None:
         self.path = path
         self._disk = disk
         self.entries = 0
+        self.begun_anew = False
+        """Whether every marker of the segment is still to be looked at."""
         self._unwritten: list[AbortedTransaction] = []
 
     def load(self) -> bool:
@@ -113,6 +115,11 @@ class TransactionIndex:
             self.reset()
             for aborted in kept:
                 self.append(aborted)
+
+    def begin_anew(self) -> None:
+        """Remove the file; whoever reads the segment's markers appends to it again."""
+        self.reset()
+        self.begun_anew = True
 
     def reset(self) -> None:
         """Remove the file."""

@@ -211,6 +211,29 @@ def test_aborted_transactions_are_found_again() -> None:
         assert log.last_stable_offset == log.high_watermark
 
 
+def test_aborted_transactions_from_before_a_snapshot_are_found_again() -> None:
+    """A clean stop leaves a snapshot in the midst of a segment; then the process dies."""
+    disk = MemoryDisk()
+    config = CONFIG._replace(segment_bytes=1 << 20, index_interval_bytes=1 << 20)
+    logs = start(disk, config)
+    log = logs.create(PARTITION, b"t" * 16, config, 0)
+    transactional = batch(2, producer_id=9, producer_epoch=0, base_sequence=0, transactional=True)
+    append(log, transactional)
+    marker = bytearray(
+        build_end_txn_marker(
+            committed=False, coordinator_epoch=0, timestamp=1, producer_id=9, producer_epoch=0
+        )
+    )
+    log.append(marker, read_header(marker), 0, 0, AppendOrigin.COORDINATOR)
+    expected = log.aborted_transactions(0, log.log_end_offset)
+    assert len(expected) == 1
+    logs.close()
+    only(start(disk, config))
+    disk.process_death()
+    log = only(start(disk, config))
+    assert log.aborted_transactions(0, log.log_end_offset) == expected
+
+
 def test_a_log_that_ends_below_its_start_begins_there() -> None:
     disk, _ = crashed()
     disk.write(f"{ROOT}/log-start-offset-checkpoint", b"0\n1\nt 0 500\n", sync=True)

@@ -49,7 +49,7 @@ def verify(
     if position == 0:
         segment.offset_index.reset()
         segment.time_index.reset()
-        segment.transaction_index.reset()
+        segment.transaction_index.begin_anew()
         segment.largest_timestamp = segment.time_index.last_timestamp
         segment.largest_timestamp_offset = segment.base_offset
     segment.size = position

@@ -41,12 +41,17 @@ def load_producers(
 
     With `rebuild`, what is missing is written on the way: a snapshot where a
     segment begins, aborted transactions in transaction indexes. A snapshot that
-    does not match its checksum is removed, and an older one is taken.
+    does not match its checksum is removed, and an older one is taken, as where
+    a transaction index is made anew: all markers of that segment are needed.
     """
+    indexed = min(
+        (segment.base_offset for segment in segments if segment.transaction_index.begun_anew),
+        default=log_end_offset,
+    )
     # Records below the log's start that are still there say what producers sent, too.
     producers.clear(min(log_start_offset, segments.first.base_offset))
     for offset in reversed(snapshots[:]):
-        if not segments.first.base_offset <= offset <= log_end_offset:
+        if not segments.first.base_offset <= offset <= min(indexed, log_end_offset):
             continue
         file = f"{path}/{names.offset_file(offset, names.SNAPSHOT)}"
         try:
