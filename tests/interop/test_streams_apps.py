@@ -134,7 +134,9 @@ def counted_payments(events: list[Event]) -> Counter[str]:
 TOPOLOGIES = {"words": (lines, counted_words), "cards": (payments, counted_payments)}
 
 
-@pytest.mark.parametrize(("topology", "protocol"), [("words", "classic"), ("cards", "classic")])
+@pytest.mark.parametrize(
+    ("topology", "protocol"), [("words", "classic"), ("cards", "classic"), ("words", "streams")]
+)
 def test_a_killed_instance_neither_loses_nor_counts_twice(
     broker: Subject, name: str, tmp_path: Path, topology: str, protocol: str
 ) -> None:

@@ -56,9 +56,29 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "tests/unit/coordinator/share/test_state.py",
         "seen through the state they make up",
     ),
-    "coordinator/group/kept.py": (
-        "tests/unit/coordinator/group/test_against_kafka.py",
-        "records a Kafka left",
+    "coordinator/group/streams/describe.py": (
+        "tests/interop/test_every_version.py",
+        "every field, as Kafka describes it",
+    ),
+    "coordinator/group/streams/endpoints.py": (
+        "tests/unit/coordinator/group/streams/test_heartbeat.py",
+        "told in answers to heartbeats",
+    ),
+    "coordinator/group/streams/group.py": (
+        "tests/unit/coordinator/group/streams/test_heartbeat.py",
+        "what heartbeats lead to, and replays",
+    ),
+    "coordinator/group/streams/records.py": (
+        "tests/unit/coordinator/group/streams/test_heartbeat.py",
+        "every record is made and replayed there",
+    ),
+    "coordinator/group/streams/tasks.py": (
+        "tests/unit/coordinator/group/streams/test_member.py",
+        "tasks wanted and held, in every role",
+    ),
+    "coordinator/group/streams/topology.py": (
+        "tests/unit/coordinator/group/streams/test_configured.py",
+        "topologies as members send them",
     ),
     "coordinator/group/kinds.py": (
         "tests/unit/coordinator/group/test_consumer_requests.py",

@@ -23,10 +23,14 @@ READ_THERE = {
     "log.flush.scheduler.interval.ms",
     # Defaults and bounds of what a group may set (`group_config`).
     *(
-        f"group.consumer.{bound}{name}"
+        f"group.{kind}.{bound}{name}"
+        for kind in ("consumer", "streams")
         for bound in ("", "min.", "max.")
         for name in ("assignment.interval.ms", "heartbeat.interval.ms", "session.timeout.ms")
     ),
+    "group.streams.initial.rebalance.delay.ms",
+    "group.streams.num.standby.replicas",
+    "group.streams.max.standby.replicas",
     *(
         f"group.share.{bound}{name}"
         for bound in ("", "min.", "max.")

@@ -15,7 +15,10 @@ from ottla.wire.generated.api_versions import (
 PRODUCE = 0
 
 FEATURES: tuple[tuple[str, int, int], ...] = (
+    ("group.version", 0, 1),
     ("metadata.version", 7, 30),
+    ("share.version", 0, 1),
+    ("streams.version", 0, 1),
     ("transaction.version", 0, 2),
 )
 """(name, lowest level, highest level) of what is really there."""

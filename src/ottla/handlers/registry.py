@@ -62,6 +62,8 @@ HANDLERS: dict[int, str] = {
     85: "share_state:write",
     86: "share_state:delete",
     87: "share_state:read_summary",
+    88: "streams_groups:streams_group_heartbeat",
+    89: "streams_groups:streams_group_describe",
     90: "share_groups:describe_share_group_offsets",
     91: "share_groups:alter_share_group_offsets",
     92: "share_groups:delete_share_group_offsets",

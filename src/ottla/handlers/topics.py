@@ -216,6 +216,16 @@ async def ensure_internal_topic(broker: BrokerViews, name: TopicName) -> None:
             raise outcome
 
 
+async def create_named(broker: BrokerViews, topics: list[NewTopic]) -> dict[TopicName, ApiError]:
+    """Create topics for a coordinator; return those that are not there, and why."""
+    outcomes = await _create(broker, topics)
+    return {
+        name: outcome
+        for name, outcome in outcomes.items()
+        if isinstance(outcome, ApiError) and outcome.code is not ErrorCode.TOPIC_ALREADY_EXISTS
+    }
+
+
 async def create_missing(broker: BrokerViews, topics: Sequence[NewTopic]) -> None:
     """Create what was asked for at the start, unless it is there.
 

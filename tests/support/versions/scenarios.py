@@ -11,6 +11,7 @@ from tests.support.versions import (  # noqa: F401
     ask_otherwise,
     ask_produce,
     ask_share,
+    ask_streams,
     ask_topics,
     ask_transactions,
 )

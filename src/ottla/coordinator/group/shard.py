@@ -20,7 +20,6 @@ from collections.abc import Callable, Iterator, Sequence
 from ottla.coordinator.deadlines import Deadlines
 from ottla.coordinator.group.classic import ClassicGroup
 from ottla.coordinator.group.consumer import ConsumerGroup
-from ottla.coordinator.group.kept import KeptGroup
 from ottla.coordinator.group.kinds import Group, Kind, Out, kind_of
 from ottla.coordinator.group.migration import downgrade
 from ottla.coordinator.group.offsets import Offsets
@@ -32,6 +31,7 @@ from ottla.coordinator.group.records import (
     decode,
     encode,
 )
+from ottla.coordinator.group.streams.group import StreamsGroup
 from ottla.coordinator.group.surroundings import Surroundings
 from ottla.coordinator.outcome import Waiter
 from ottla.coordinator.share.group import ShareGroup
@@ -44,19 +44,13 @@ TOMBSTONES_PER_EXPIRY = 1_000
 _EXPIRY = ("expiry",)
 
 
-def _kept(kind: Kind) -> Callable[[str, Surroundings, Deadlines], Group]:
-    return lambda group_id, surroundings, deadlines: KeptGroup(
-        kind, group_id, surroundings, deadlines
-    )
-
-
 _MAKERS: dict[Kind, Callable[[str, Surroundings, Deadlines], Group]] = {
     Kind.CLASSIC: lambda group_id, surroundings, deadlines: ClassicGroup(
         group_id, surroundings.settings, deadlines, surroundings.randomness, NO_TIMESTAMP
     ),
     Kind.CONSUMER: ConsumerGroup,
     Kind.SHARE: ShareGroup,
-    Kind.STREAMS: _kept(Kind.STREAMS),
+    Kind.STREAMS: StreamsGroup,
 }
 """What makes a group when the first record of it is applied."""
 
