@@ -2,7 +2,9 @@
 
 The hot path makes no task and, beyond the message itself, one `Context`. A
 handler that is a coroutine function is *blocking*: the next request of its
-connection starts when it has answered.
+connection starts when it has answered. It begins at once, and only if it has to
+wait a task is made for the rest: most commits, heartbeats and ends of
+transactions never wait.
 
 An assertion that fails is no error of one request: this broker is wrong about
 its own state. Then there is no answer, and `doubt` stops the broker.
@@ -11,7 +13,8 @@ its own state. Then there is no answer, and `doubt` stops the broker.
 import asyncio
 import logging
 import struct
-from collections.abc import Callable, Coroutine
+import types
+from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
 from ottla.handlers.api_versions import unsupported_version
@@ -116,9 +119,22 @@ class Dispatcher:
         request: Message,
         response: Coroutine[Any, Any, Message | bytearray | None],
     ) -> Outcome:
+        try:
+            waited_for = response.send(None)
+        except StopIteration as done:
+            return None if done.value is None else _frame(context, request, done.value)
+        except ProtocolError:
+            raise
+        except AssertionError as error:
+            self._doubt(error)
+            raise ProtocolError(_UNANSWERED) from error
+        except Exception as error:
+            return _frame(context, request, failure(context, request, error))
+        # What it still reads of its frame must not be overwritten by the next one.
+        context.connection.detach()
         reply = context.later(blocking=True)
         task = asyncio.get_running_loop().create_task(
-            self._finish(context, request, response, reply)
+            self._finish(context, request, _rest(response, waited_for), reply)
         )
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -151,6 +167,25 @@ class Dispatcher:
         """Wait for what is still running."""
         while self._tasks:
             await asyncio.wait(self._tasks)
+
+
+@types.coroutine
+def _rest(
+    begun: Coroutine[Any, Any, Message | bytearray | None], waited_for: object
+) -> Generator[Any, Any, Message | bytearray | None]:
+    """What is left of a coroutine that waits for something."""
+    while True:
+        try:
+            yield waited_for
+        except BaseException as thrown:
+            try:
+                waited_for = begun.throw(thrown)
+            except StopIteration as done:
+                answer: Message | bytearray | None = done.value
+                return answer
+        else:
+            answer = yield from begun
+            return answer
 
 
 def _new_client_id(client: Client, frame: memoryview, end: int) -> str:
