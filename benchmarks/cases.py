@@ -8,7 +8,16 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
-from benchmarks import admin, durable, footprint, java_tools, ten_gigabytes, throughput
+from benchmarks import (
+    admin,
+    durable,
+    footprint,
+    groups,
+    java_tools,
+    ten_gigabytes,
+    throughput,
+    transactions,
+)
 from benchmarks.measure import Contestant, Figures
 
 
@@ -130,13 +139,19 @@ CASES: dict[str, Case] = {
     "group": Case(
         "h",
         "8 members to a stable group",
-        admin.group_of_eight,
-        (Target("seconds", False, 0.5),),
+        groups.eight_members,
+        (Target("seconds", False, 0.3),),
     ),
     "group-alert": Case(
         "h",
         "the same, heartbeat 100 ms",
-        admin.group_of_eight_alert,
+        groups.eight_alert_members,
+    ),
+    "group-newer": Case(
+        "h",
+        "the same, group.protocol=consumer",
+        groups.eight_newer_members,
+        (Target("seconds", False, 1.0),),
     ),
     "durable": Case(
         "i",
@@ -155,6 +170,57 @@ CASES: dict[str, Case] = {
             Target("requests_per_s", True, 2.0),
             Target("times_serial", True, 4.0, ratio=False),
         ),
+    ),
+    "hundred-members": Case(
+        "j",
+        "100 members, heartbeat 100 ms: they start, one joins, one leaves",
+        groups.hundred_members,
+        tuple(Target(f"{what}_s", False, 1, ratio=False) for what in ("start", "join", "leave")),
+    ),
+    "hundred-newer": Case(
+        "j",
+        "the same, group.protocol=consumer",
+        groups.hundred_newer_members,
+        tuple(Target(f"{what}_s", False, 1.0) for what in ("start", "join", "leave")),
+    ),
+    "thousand-groups": Case(
+        "k",
+        "1,000 groups of 3 members, heartbeat 3 s",
+        groups.thousand_groups,
+        (Target("core_percent", False, 10, ratio=False),),
+        untimed=0,
+    ),
+    "thousand-newer": Case(
+        "k",
+        "the same, group.protocol=consumer, heartbeat 5 s",
+        groups.thousand_newer_groups,
+        (Target("core_percent", False, 10, ratio=False),),
+        untimed=0,
+    ),
+    "transactions": Case(
+        "l",
+        "transactions of 10 records, version 2, one producer without a library",
+        transactions.one_producer,
+        (Target("transactions_per_s", True, 5.0),),
+        untimed=3,
+    ),
+    "transactions-8": Case(
+        "l",
+        "the same, 8 producers",
+        transactions.eight_producers,
+        untimed=3,
+    ),
+    "transactions-librdkafka": Case(
+        "l",
+        "the same by librdkafka, one producer",
+        transactions.librdkafka,
+        untimed=3,
+    ),
+    "transactions-librdkafka-8": Case(
+        "l",
+        "the same, 8 producers",
+        transactions.eight_librdkafka,
+        untimed=3,
     ),
 }
 

@@ -24,7 +24,17 @@ percentiles in whole milliseconds: its p99 is below what it can tell.
 """
 
 #: Figures worth a line even without a target.
-ALSO_SHOWN = ("records_per_s", "cpu_us_per_record", "topics_per_s", "seconds", "p50_ms", "sync_ms")
+ALSO_SHOWN = (
+    "records_per_s",
+    "cpu_us_per_record",
+    "transactions_per_s",
+    "cpu_us_per_transaction",
+    "heartbeats_per_s",
+    "topics_per_s",
+    "seconds",
+    "p50_ms",
+    "sync_ms",
+)
 
 
 def newest(case: str) -> dict[str, list[dict[str, Any]]]:

@@ -12,7 +12,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from benchmarks import closed_loop
+from confluent_kafka import Producer
+
+from benchmarks import closed_loop, transaction_loop
 from benchmarks.librdkafka import BulkConsumer, BulkProducer
 
 DEADLINE_S = 120.0
@@ -83,6 +85,50 @@ def closed(options: Options) -> int:
     return acknowledged
 
 
+def committing(options: Options) -> int:
+    """Transactional producers without a library, for `seconds`: see `transaction_loop`."""
+    committed, seconds = asyncio.run(transaction_loop.run(options))
+    clock.seconds = seconds
+    return committed
+
+
+def transactions(options: Options) -> int:
+    """Producers that begin, send `records` and commit, again and again for `seconds`."""
+    value = os.urandom(options["size"] // 2).hex().encode()
+    topic, records = options["topic"], range(options["records"])
+    producers = []
+    for number in range(options["producers"]):
+        identity = f"{topic}-{number}"
+        producers.append(
+            Producer({"bootstrap.servers": options["bootstrap"], "transactional.id": identity})
+        )
+
+    def transaction(producer: Producer) -> None:
+        producer.begin_transaction()
+        for _ in records:
+            producer.produce(topic, value)
+        producer.commit_transaction(DEADLINE_S)
+
+    for producer in producers:
+        # The first finds coordinator, leaders and its producer id.
+        producer.init_transactions(DEADLINE_S)
+        transaction(producer)
+    until = time.perf_counter() + options["seconds"]
+
+    def run(producer: Producer) -> int:
+        count = 0
+        while time.perf_counter() < until:
+            transaction(producer)
+            count += 1
+        return count
+
+    with ThreadPoolExecutor(len(producers)) as threads:
+        clock.start()
+        count = sum(threads.map(run, producers))
+        clock.stop()
+    return count
+
+
 class Clock:
     """Wall and CPU time between start and stop."""
 
@@ -106,7 +152,13 @@ clock = Clock()
 
 
 if __name__ == "__main__":
-    kinds = {"produce": produce, "consume": consume, "closed": closed}
+    kinds = {
+        "produce": produce,
+        "consume": consume,
+        "closed": closed,
+        "committing": committing,
+        "transactions": transactions,
+    }
     count = kinds[sys.argv[1]](json.loads(sys.argv[2]))
     print(
         json.dumps({"records": count, "seconds": clock.seconds, "client_cpu_s": clock.cpu_s}),
