@@ -56,7 +56,6 @@ def produce(
 ) -> ProduceResponse | Reply | Coroutine[Any, Any, ProduceResponse | None] | None:
     response = ProduceResponse()
     if request.transactional_id is not None:
-        context.connection.detach()  # the batches are looked at in later turns
         return produce_in_transaction(context, request, response)
     batches, expand = _resolve(context, request, response)
     if expand:
