@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from tools.simulation.history import History
-from tools.simulation.run import Shape, clear, remembering
+from tools.simulation.life import clear, remembering
+from tools.simulation.run import Shape
 from tools.simulation.world import NODE, TOPIC, World
 
 from ottla.testing.loop import VirtualLoop

@@ -12,7 +12,9 @@ from tests.support.target import running_target
 from tools.proof import frames, fuzz, kill9, power, simulation, table, transactional_copy
 from tools.subject import Ottla
 
-PARTS = ("decoders", "frames", "simulation", "power", "kill9", "transactional-copy")
+PARTS = ("decoders", "frames", "simulation", "transactions", "power", "kill9", "transactional-copy")
+SIMULATED = {"simulation": "records", "transactions": "transactions"}
+"""Tables of simulated lives, and what is lived through in each."""
 
 
 def prove_kill9(cycles: int, seed: int) -> bool:
@@ -136,13 +138,13 @@ def prove_frames(count: int, seed: int) -> bool:
     return _concluded(outcome.violations, f"{outcome.frames:,} frames", page)
 
 
-def prove_simulation(first: int, seeds: int, jobs: int) -> bool:
+def prove_simulation(part: str, first: int, seeds: int, jobs: int) -> bool:
     """So many simulated lives; whether nothing was violated."""
     began = time.monotonic()
-    total = simulation.prove(first, seeds, jobs, click.echo)
+    total = simulation.prove(SIMULATED[part], first, seeds, jobs, click.echo)
     seconds = time.monotonic() - began
     page = table.append(
-        "simulation",
+        part,
         {
             "seeds": total.seeds,
             "first_seed": first,
@@ -153,8 +155,7 @@ def prove_simulation(first: int, seeds: int, jobs: int) -> bool:
             "violations": len(total.violations),
             "processes": jobs,
             "seconds": round(seconds),
-            "command": f"python -m tools.proof --only simulation --first-seed {first} "
-            f"--seeds {seeds}",
+            "command": f"python -m tools.proof --only {part} --first-seed {first} --seeds {seeds}",
             "faults_by_kind": dict(sorted(total.faults.items())),
             "each_violation": total.violations[:100],
         },
@@ -241,8 +242,9 @@ def main(
         held &= prove_decoders(inputs, chosen, jobs)
     if count and only in (None, "frames"):
         held &= prove_frames(count, chosen)
-    if seeds and only in (None, "simulation"):
-        held &= prove_simulation(first_seed, seeds, jobs)
+    for part in SIMULATED:
+        if seeds and only in (None, part):
+            held &= prove_simulation(part, first_seed, seeds, jobs)
     if power_seeds and only in (None, "power"):
         held &= prove_power(power_from, power_seeds)
     if kill9_cycles and only in (None, "kill9"):

@@ -1,4 +1,7 @@
-"""Many seeds of `tools.simulation`, in several processes, each told apart by its number alone."""
+"""Many seeds of `tools.simulation`, in several processes, each told apart by its number alone.
+
+`WORLDS` are what can be lived through: records, transactions, groups.
+"""
 
 import gc
 import multiprocessing
@@ -7,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from tools.simulation.run import run
+from tools.simulation.worlds import WORLDS
 
 CHUNK = 20
 EVERY_S = 10.0
@@ -26,8 +29,9 @@ class Chunk(NamedTuple):
     """(seed, line)"""
 
 
-def of(first: int, count: int) -> Chunk:
+def of(what: str, first: int, count: int) -> Chunk:
     """Run `count` seeds from `first` on."""
+    run = WORLDS[what]
     operations, virtual_s, deaths = 0, 0.0, 0
     faults: Counter[str] = Counter()
     found: list[tuple[int, str]] = []
@@ -42,13 +46,14 @@ def of(first: int, count: int) -> Chunk:
     return Chunk(count, operations, virtual_s, faults, deaths, found)
 
 
-def _of(job: tuple[int, int]) -> Chunk:
+def _of(job: tuple[str, int, int]) -> Chunk:
     return of(*job)
 
 
-def prove(first: int, seeds: int, processes: int, say: Callable[[str], None]) -> Chunk:
+def prove(what: str, first: int, seeds: int, processes: int, say: Callable[[str], None]) -> Chunk:
     """Run `seeds` seeds from `first` on; each that fails is named with how to see it again."""
-    jobs = [(at, min(CHUNK, first + seeds - at)) for at in range(first, first + seeds, CHUNK)]
+    ends = range(first, first + seeds, CHUNK)
+    jobs = [(what, at, min(CHUNK, first + seeds - at)) for at in ends]
     total = Chunk(0, 0, 0.0, Counter(), 0, [])
     began = said = time.monotonic()
     for chunk in _chunks(jobs, processes):
@@ -62,7 +67,7 @@ def prove(first: int, seeds: int, processes: int, say: Callable[[str], None]) ->
         )
         for seed, line in chunk.violations:
             if len(total.violations) <= MOST_FAILURES:
-                say(f"seed {seed}: {line}\n  python -m tools.simulation {seed}")
+                say(f"seed {seed}: {line}\n  python -m tools.simulation {seed} --world {what}")
         now = time.monotonic()
         if now - said > EVERY_S or total.seeds == seeds:
             said = now
@@ -74,7 +79,7 @@ def prove(first: int, seeds: int, processes: int, say: Callable[[str], None]) ->
     return total
 
 
-def _chunks(jobs: list[tuple[int, int]], processes: int) -> Iterator[Chunk]:
+def _chunks(jobs: list[tuple[str, int, int]], processes: int) -> Iterator[Chunk]:
     if processes == 1:
         yield from map(_of, jobs)
         return

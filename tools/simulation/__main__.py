@@ -3,18 +3,20 @@
 import sys
 
 import click
-from tools.simulation.run import Shape, run
+from tools.simulation.run import Shape
+from tools.simulation.worlds import WORLDS
 
 from ottla.testing import broken
 
 
 @click.command()
 @click.argument("seed", type=int)
+@click.option("--world", type=click.Choice(list(WORLDS)), default="records", show_default=True)
 @click.option("--broken", "switch", help="Break the broker on purpose in this way.")
 @click.option("--trace", is_flag=True, help="Show all that travelled and was logged.")
-def main(seed: int, switch: str | None, trace: bool) -> None:
+def main(seed: int, world: str, switch: str | None, trace: bool) -> None:
     """Run SEED; exit 1 when anything was violated."""
-    lines: list[str] = []
+    run, lines = WORLDS[world], list[str]()
     if switch is None:
         ran = run(seed, trace=lines)
     else:

@@ -3,10 +3,12 @@
 Each yields a line for every violation. They are pure: the same history, the same lines.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeVar
 
 from tools.simulation.history import History, Outcome
 
+HistoryT = TypeVar("HistoryT", bound=History)
 Checker = Callable[[History], Iterator[str]]
 
 
@@ -276,10 +278,12 @@ CHECKERS: dict[str, Checker] = {
 }
 
 
-def violations(history: History) -> list[str]:
+def violations(
+    history: HistoryT, checkers: Mapping[str, Callable[[HistoryT], Iterator[str]]]
+) -> list[str]:
     """All that is wrong, each line with its checker's name in front."""
     found = []
-    for name, checker in CHECKERS.items():
+    for name, checker in checkers.items():
         for number, line in enumerate(checker(history)):
             if number == 5:
                 found.append(f"{name}: and more")

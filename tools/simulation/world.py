@@ -52,6 +52,8 @@ class World:
         self.trace = trace
         self.loop = asyncio.get_running_loop()
         self.chance = random.Random(f"world {seed}")
+        self.elected: tuple[str, ...] = (TOPIC,)
+        """The topics that another broker leads for a moment in an election."""
         self.network = MemoryNetwork(
             seed,
             max_delay_ms=shape.delay_ms,
@@ -219,15 +221,21 @@ class World:
         await asyncio.wait((task,), timeout=5)
 
     async def _elect(self, broker: Broker, store: MemoryStore) -> None:
-        led = [each for each in broker.replicas.of_topic(TOPIC) if each.is_leader]
+        led = [
+            each
+            for topic in self.elected
+            for each in broker.replicas.of_topic(topic)
+            if each.is_leader
+        ]
         for leader in (NODE + 1, NODE):
-            topic = broker.follower.image.topics.get(TOPIC)
-            if topic is None:
-                return
             puts = []
-            for number, state in enumerate(topic.partitions):
-                state = state._replace(leader=leader, leader_epoch=state.leader_epoch + 1)
-                puts.append(partition_key(topic.topic_id, number, state))
+            for name in self.elected:
+                topic = broker.follower.image.topics.get(name)
+                if topic is None:
+                    continue
+                for number, state in enumerate(topic.partitions):
+                    state = state._replace(leader=leader, leader_epoch=state.leader_epoch + 1)
+                    puts.append(partition_key(topic.topic_id, number, state))
             result = await store.transact((), puts)
             await broker.follower.reached(result.revision)
             if leader == NODE:

@@ -24,11 +24,10 @@ from ottla.storage.offset_index import OffsetIndex
 from ottla.storage.producer_state import ProducerStates
 from ottla.storage.recovery import batches, opening
 from ottla.storage.segment import Segment
+from ottla.testing import broken_transactions
+from ottla.testing.broken_transactions import Patch
 
 log = logging.getLogger("ottla.broken")
-
-Patch = Callable[[Any, str, Any], None]
-"""Sets an attribute: `setattr`, or one that remembers what was there."""
 
 
 def ack_before_write(patch: Patch) -> None:
@@ -133,6 +132,7 @@ BROKEN: dict[str, Callable[[Patch], None]] = {
         ack_duplicate_before_flush,
         keep_waits_across_epochs,
         name_no_aborted_transactions,
+        *broken_transactions.SWITCHES,
     )
 }
 

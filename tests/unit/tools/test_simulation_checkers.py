@@ -1,6 +1,7 @@
 """Each checker sees what it is for, in the smallest history that has it, and forgives what it must."""
 
 from tools.simulation.checkers import (
+    CHECKERS,
     above_high_watermark,
     commits,
     deletions,
@@ -54,7 +55,7 @@ def read(offset: int, value: bytes, high: int, at: float = 2.0, low: int = 0) ->
 def test_a_life_without_faults_is_fine() -> None:
     history = world(b"p-0", b"p-1")
     history.fetched += [read(0, b"p-0", 2), read(1, b"p-1", 2)]
-    assert violations(history) == []
+    assert violations(history, CHECKERS) == []
 
 
 def test_an_acknowledged_record_that_is_gone_is_lost_unless_it_was_unflushed_or_deleted() -> None:

@@ -1,0 +1,1 @@
+"""Copiers, zombies and late requests: transactions on virtual time, with faults."""
