@@ -173,6 +173,7 @@ async def bad_fetches(talk: Talk, group: str, topic_id: bytes) -> None:
     await talk.ask("no topics, the last", **{**empty, "share_session_epoch": -1})
     await talk.ask("an epoch below the last", **fetching(group, -2, topic_id, **quick))
     await talk.ask("less than no bytes", **fetching(group, 0, topic_id, max_bytes=-1, **quick))
+    await talk.ask("no bytes", **fetching(group, 0, topic_id, max_bytes=0, **quick))
     await talk.ask("less than no records", **fetching(group, 0, topic_id, max_records=-1, **quick))
     await talk.ask("forgets", **fetching(group, 0, topic_id, **quick))
     forgotten = [{"topic_id": topic_id, "partitions": [0]}, {"topic_id": ABSENT, "partitions": [0]}]

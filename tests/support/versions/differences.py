@@ -149,14 +149,6 @@ DIFFERENCES = [
         "and goes on",
     ),
     Difference(
-        "Less than no bytes count as none; Kafka answers UNKNOWN_SERVER_ERROR.",
-        "SHARE_FETCH",
-        "less than no bytes",
-        "*error_code",
-        theirs=-1,
-        ours=0,
-    ),
-    Difference(
         "Kafka answers UNKNOWN_SERVER_ERROR for the group; there is no such partition, or group.",
         "DESCRIBE_SHARE_GROUP_OFFSETS",
         "a partition below 0",

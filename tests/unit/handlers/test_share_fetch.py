@@ -29,8 +29,11 @@ ACCEPT, RELEASE = 1, 2
 class Consumer:
     """A member of a group that begins at the earliest offset, on a connection of its own."""
 
-    def __init__(self, world: ShareWorld, broker: Brokerlet, name: str = "m") -> None:
+    def __init__(
+        self, world: ShareWorld, broker: Brokerlet, name: str = "m", partitions: int = 1
+    ) -> None:
         self.name = name
+        self.partitions = partitions
         self.context: Any = Asker(broker, 2)
         self.context.connection_id = 1
         self.context.connection.closed = False
@@ -41,8 +44,13 @@ class Consumer:
         broker.shares = world.shares  # type: ignore[attr-defined]
 
     def _topics(self, acks: list[AcknowledgementBatch]) -> list[FetchTopic]:
-        row = FetchPartition(partition_index=0, acknowledgement_batches=acks)
-        return [FetchTopic(topic_id=id_of("t"), partitions=[row])]
+        rows = [
+            FetchPartition(
+                partition_index=number, acknowledgement_batches=acks if number == 0 else []
+            )
+            for number in range(self.partitions)
+        ]
+        return [FetchTopic(topic_id=id_of("t"), partitions=rows)]
 
     async def fetch(
         self, *acks: AcknowledgementBatch, epoch: int | None = None, **rest: Any
@@ -95,12 +103,15 @@ def acquired(answer: Any) -> list[tuple[int, int, int]]:
     ]
 
 
-def play(scenario: Callable[[ShareWorld, Brokerlet], Coroutine[Any, Any, None]]) -> None:
+def play(
+    scenario: Callable[[ShareWorld, Brokerlet], Coroutine[Any, Any, None]], partitions: int = 1
+) -> None:
     async def run() -> None:
         world, broker = ShareWorld(auto_offset_reset="earliest"), Brokerlet()
-        broker.create("t")
+        broker.create("t", partitions)
         await world.load()
-        await world.state.initialize(ShareKey(GROUP, id_of("t"), 0), 0, -1)
+        for number in range(partitions):
+            await world.state.initialize(ShareKey(GROUP, id_of("t"), number), 0, -1)
         await scenario(world, broker)
 
     asyncio.run(run())
@@ -140,6 +151,35 @@ def test_it_never_waits_for_more_than_it_may_have() -> None:
         broker.append("t")
         answer = await Consumer(world, broker).fetch(min_bytes=1 << 30, max_bytes=ONE)
         assert acquired(answer) == [(0, 0, 1)]
+
+    play(scenario)
+
+
+def test_the_first_partition_with_records_does_not_wait_for_the_others_to_be_loaded() -> None:
+    async def scenario(world: ShareWorld, broker: Brokerlet) -> None:
+        member = Consumer(world, broker, partitions=3)
+        for number in (1, 2):
+            broker.append("t", number)
+        found = []
+        while len(found) < 2:
+            answer = await member.fetch()
+            rows = [row for row in answer.responses[0].partitions if row.acquired_records]
+            assert len(rows) == 1
+            found.append(rows[0].partition_index)
+            await turns()
+        assert found == [1, 2]
+
+    play(scenario, partitions=3)
+
+
+def test_who_wants_no_bytes_is_answered_at_once() -> None:
+    async def scenario(world: ShareWorld, broker: Brokerlet) -> None:
+        member = Consumer(world, broker)
+        broker.append("t")
+        assert (await member.fetch(max_bytes=0)).responses == []
+        answer = await member.fetch(max_bytes=-1)
+        assert answer.responses[0].partitions[0].error_code == ErrorCode.UNKNOWN_SERVER_ERROR
+        assert acquired(await member.fetch()) == [(0, 0, 1)]
 
     play(scenario)
 

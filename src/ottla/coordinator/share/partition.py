@@ -72,7 +72,16 @@ class SharePartition:
         assert self._state is not None
         return self._state
 
+    @property
+    def is_loaded(self) -> bool:
+        return self._state is not None
+
     # Life
+
+    def load_soon(self) -> None:
+        """Begin to load, unless that was done; nobody waits for it."""
+        if self._state is None and self._loading is None:
+            self._spawn(self.load())
 
     async def load(self) -> None:
         """Read what is stored, unless that was done. Raises ApiError, as for a client."""

@@ -33,6 +33,19 @@ class SharePartitions:
 
     async def get(self, group_id: str, replica: Partition) -> SharePartition:
         """The loaded share partition of a partition led here. Raises ApiError."""
+        partition = self._made(group_id, replica)
+        await partition.load()
+        return partition
+
+    def load_soon(self, group_id: str, replica: Partition) -> None:
+        """Make it, and let it load; who asks next finds it, or how that failed."""
+        self._made(group_id, replica).load_soon()
+
+    def is_loaded(self, group_id: str, replica: Partition) -> bool:
+        found = self._partitions.get(ShareKey(group_id, replica.topic_id, replica.partition))
+        return found is not None and found.is_loaded
+
+    def _made(self, group_id: str, replica: Partition) -> SharePartition:
         key = ShareKey(group_id, replica.topic_id, replica.partition)
         partition = self._partitions.get(key)
         if partition is None:
@@ -45,7 +58,6 @@ class SharePartitions:
                 self._first_offset,
                 self._ended,
             )
-        await partition.load()
         return partition
 
     def peek(self, group_id: str, topic_id: Uuid, partition: int) -> SharePartition | None:
