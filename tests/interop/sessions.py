@@ -7,7 +7,7 @@ replaced by a word; everything else has to be equal.
 
 import difflib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import pytest
@@ -43,16 +43,21 @@ class Session:
         self.steps: list[Step] = []
         self._tools = tools
 
-    def tool(self, name: str, *arguments: str, stdin: str = "") -> str:
-        """Run a tool and keep what it prints; returns its stdout as it was."""
+    def tool(
+        self, name: str, *arguments: str, stdin: str = "", masks: Sequence[tuple[str, str]] = ()
+    ) -> str:
+        """Run a tool and keep what it prints; returns its stdout as it was.
+
+        `masks` are patterns, and the words for what must differ besides.
+        """
         result = self._tools.run(
             name, "--bootstrap-server", self.subject.bootstrap, *arguments, stdin=stdin
         )
         asked = f"{name.rpartition('.')[2]} {' '.join(arguments)}"
-        self.steps.append(Step(asked, result.status, self.normalised(result.stdout)))
+        self.steps.append(Step(asked, result.status, self.normalised(result.stdout, masks)))
         return result.stdout
 
-    def normalised(self, text: str) -> list[str]:
+    def normalised(self, text: str, masks: Sequence[tuple[str, str]] = ()) -> list[str]:
         """Its lines, sorted, without what must differ between two brokers."""
         text = text.replace(str(self.subject.data), "DATA")
         text = text.replace(self.subject.bootstrap, "HOST:PORT")
@@ -61,6 +66,7 @@ class Session:
             (r"[\w.-]*-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "MEMBER"),
             (r"/127\.0\.0\.1|/\[?::1\]?", "/LOOPBACK"),
             (r"[ \t]+", " "),
+            *masks,
         ):
             text = re.sub(pattern, word, text)
         return sorted(line.strip() for line in text.splitlines() if line.strip())

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable
 
+from ottla.coordinator.group.regexes import compiled
 from ottla.coordinator.transaction.state import ONGOING, Transaction, TxnState
 from ottla.handlers.context import Context
+from ottla.handlers.slices import Slices
 from ottla.handlers.topics import ensure_internal_topic
 from ottla.model.errors import ApiError, ErrorCode
 from ottla.model.ids import PartitionId, TopicPartition
@@ -194,7 +196,10 @@ async def describe_transactions(
 ) -> DescribeTransactionsResponse:
     """One description for each id, in the order asked for."""
     response = DescribeTransactionsResponse()
+    slices = Slices(context.broker.transport_clock)
     for transactional_id in request.transactional_ids:
+        if slices.is_over():
+            await slices.rest()
         described = TransactionState(transactional_id=transactional_id)
         response.transaction_states.append(described)
         if not context.authorize("DESCRIBE", "TRANSACTIONAL_ID", transactional_id):
@@ -220,6 +225,7 @@ async def describe_transactions(
         described.topics = [
             TopicData(topic=topic, partitions=numbers) for topic, numbers in topics.items()
         ]
+    await slices.rest_before_answer()
     return response
 
 
@@ -227,9 +233,12 @@ async def list_transactions(
     context: Context, request: ListTransactionsRequest
 ) -> ListTransactionsResponse:
     """Those of this broker that pass every filter and that one may describe."""
+    pattern = None
     if request.transactional_id_pattern:
-        # No pattern of a client's is matched here yet: one could take for ever.
-        return ListTransactionsResponse(error_code=ErrorCode.INVALID_REGULAR_EXPRESSION)
+        try:
+            pattern = compiled(request.transactional_id_pattern)
+        except ApiError as error:
+            return ListTransactionsResponse(error_code=error.code)
     by_label = {state.label: state for state in TxnState}
     states = {by_label[label] for label in request.state_filters if label in by_label}
     producers = set(request.producer_id_filters)
@@ -247,19 +256,25 @@ async def list_transactions(
             known.state is not ONGOING or now_ms - known.start_ms <= request.duration_filter
         ):
             return False
+        if pattern is not None and not pattern.matches(known.transactional_id):
+            return False
         return context.authorize("DESCRIBE", "TRANSACTIONAL_ID", known.transactional_id)
 
     try:
         found = await context.broker.transactions.list()
     except ApiError as error:
         return ListTransactionsResponse(error_code=error.code)
-    response.transaction_states = [
-        ListedTransaction(
-            transactional_id=known.transactional_id,
-            producer_id=known.producer_id,
-            transaction_state=known.state.label,
-        )
-        for known in found
-        if wanted(known)
-    ]
+    slices = Slices(context.broker.transport_clock)
+    for known in found:
+        if wanted(known):
+            response.transaction_states.append(
+                ListedTransaction(
+                    transactional_id=known.transactional_id,
+                    producer_id=known.producer_id,
+                    transaction_state=known.state.label,
+                )
+            )
+        if slices.is_over():
+            await slices.rest()
+    await slices.rest_before_answer()
     return response

@@ -198,7 +198,11 @@ class TransactionShard:
             out = self._fence(known, now_ms)
             out.answers.append((waiter, ApiError(ErrorCode.CONCURRENT_TRANSACTIONS)))
             return out
-        if known.is_exhausted and (expected is None or expected[1] == known.producer_epoch):
+        if known.is_exhausted and (
+            expected is None
+            or expected[1] == known.producer_epoch
+            or known.producer_epoch == FENCED_EPOCH
+        ):
             after = known._replace(
                 producer_id=_given(fresh),
                 previous_producer_id=known.producer_id,
@@ -223,14 +227,13 @@ class TransactionShard:
     def _fence(self, known: Transaction, now_ms: int) -> Out:
         """Abort an open transaction over its producer's head: its epoch is over.
 
-        Under version 2 two epochs on, since one epoch on means that the producer itself ended it.
+        Its producer may learn so, and go on one epoch later, until another takes the id (KIP-588).
         """
-        epoch = min(known.producer_epoch + (2 if known.bumps else 1), FENCED_EPOCH)
         after = known.moved(
             PREPARE_ABORT,
             now_ms,
-            producer_epoch=epoch,
-            last_epoch=NO_EPOCH,
+            producer_epoch=min(known.producer_epoch + 1, FENCED_EPOCH),
+            last_epoch=known.producer_epoch,
         )
         out = Out([TransactionStored(known.transactional_id, after)])
         self._end_later(out, after)
@@ -305,6 +308,8 @@ class TransactionShard:
         if known is None:
             raise ApiError(ErrorCode.INVALID_PRODUCER_ID_MAPPING)
         is_retry = _is_retried_end(known, producer)
+        if is_retry and known.state in COMPLETE and known.producer_epoch > LAST_EPOCH:
+            raise ApiError(ErrorCode.PRODUCER_FENCED)  # over its head, and there is no epoch left
         if known.producer_id != producer[0] and not is_retry:
             raise ApiError(ErrorCode.INVALID_PRODUCER_ID_MAPPING)
         is_current = producer[1] == known.producer_epoch <= LAST_EPOCH

@@ -116,14 +116,38 @@ def test_a_new_producer_aborts_what_the_one_before_had_open() -> None:
     assert world.end((100, 0), version=1) == "PRODUCER_FENCED"
 
 
-def test_a_zombie_of_version_2_does_not_pass_for_one_that_ended_it() -> None:
+def test_a_producer_of_version_2_whose_transaction_was_aborted_may_go_on() -> None:
+    """As of Kafka 4.3.1: it learns of the abort, never of a commit, and has the next epoch."""
+    world = TransactionWorld()
+    world.init(timeout_ms=5_000)
+    world.add((100, 0))
+    world.advance(5_000)
+    assert world.end((100, 0), False) == "CONCURRENT_TRANSACTIONS"
+    assert world.end((100, 0), True) == "INVALID_TXN_STATE"
+    world.complete()
+    assert world.end((100, 0), True) == "INVALID_TXN_STATE"
+    assert world.end((100, 0), False) == (100, 1)
+    assert world.add((100, 1)) is True
+
+
+def test_a_producer_that_asks_for_its_epoch_after_an_abort_has_the_next() -> None:
+    world = TransactionWorld()
+    world.init(timeout_ms=5_000)
+    world.add((100, 0), version=1)
+    world.advance(5_000)
+    world.complete()
+    assert world.init(expected=(100, 0)) == (100, 1)
+
+
+def test_who_was_fenced_by_another_is_out_once_that_one_is_there() -> None:
     world = TransactionWorld()
     world.init()
     world.add((100, 0))
     world.init()
-    assert world.end((100, 0), False) == "PRODUCER_FENCED"
     world.complete()
+    assert world.init() == (100, 2)
     assert world.end((100, 0), False) == "PRODUCER_FENCED"
+    assert world.init(expected=(100, 0)) == "PRODUCER_FENCED"
 
 
 def test_an_open_transaction_is_aborted_when_its_time_is_up() -> None:
@@ -136,7 +160,7 @@ def test_an_open_transaction_is_aborted_when_its_time_is_up() -> None:
     assert world.state == "PrepareAbort"
     world.complete()
     assert world.state == "CompleteAbort"
-    assert world.end((100, 0)) == "PRODUCER_FENCED"
+    assert world.end((100, 0)) == "INVALID_TXN_STATE"
 
 
 def test_a_time_out_that_cannot_be_written_is_tried_again() -> None:
@@ -237,7 +261,8 @@ def test_a_producer_in_its_last_epoch_is_fenced(version: int) -> None:
     world.init()
     assert world.known.producer_epoch == FENCED_EPOCH
     world.complete()
-    assert world.init() == (101, 0)
+    assert world.end((100, LAST_EPOCH), False) == "PRODUCER_FENCED"
+    assert world.init((100, LAST_EPOCH)) == (101, 0)
 
 
 def test_a_producer_goes_on_with_its_own_id_and_epoch() -> None:
