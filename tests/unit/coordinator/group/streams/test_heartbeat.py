@@ -22,7 +22,11 @@ from ottla.wire.generated.offset_commit import (
     OffsetCommitRequestPartition,
     OffsetCommitRequestTopic,
 )
-from ottla.wire.generated.streams_group_heartbeat import StreamsGroupHeartbeatRequest, Topology
+from ottla.wire.generated.streams_group_heartbeat import (
+    StreamsGroupHeartbeatRequest,
+    TaskIdsRequest,
+    Topology,
+)
 
 STATEFUL = {"state_changelog_topics": [TopicInfo(name="log")]}
 
@@ -272,6 +276,15 @@ def test_a_refused_append_changes_nothing() -> None:
     world.beat("a")
     assert len(world.has("a")[0]) == 5
     assert world.why() == ["a joined", "topics changed"]
+    world.set_topics({"t": 6})
+    world.refuse = ErrorCode.NOT_ENOUGH_REPLICAS
+    world.beat("a")
+    world.set_topics({"t": 5})
+    world.beat("a")
+    assert describe.describe(world.shard, "g").group_epoch == 3
+    assert world.code("a", active_tasks=[TaskIdsRequest(subtopology_id="0", partitions=[5])]) is (
+        ErrorCode.INVALID_REQUEST
+    )
 
 
 def test_an_epoch_that_was_counts_only_when_the_answer_was_lost() -> None:
