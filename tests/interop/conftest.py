@@ -30,6 +30,7 @@ SETTINGS = {
     "group.streams.initial.rebalance.delay.ms": "0",
     "group.streams.min.heartbeat.interval.ms": "500",
     "group.streams.min.session.timeout.ms": "3000",
+    "group.streams.num.standby.replicas": "1",
     "group.streams.session.timeout.ms": "3000",
     "offsets.topic.num.partitions": "5",
 }

@@ -160,10 +160,11 @@ def test_a_killed_instance_neither_loses_nor_counts_twice(
                 source,
                 target,
                 f"state.dir={tmp_path / which / 'state'}",
+                f"application.server=localhost:{1 + number}",
                 *(f"{key}={value}" for key, value in settings.items()),
             ),
         )
-        for which in ("killed", "other")
+        for number, which in enumerate(("killed", "other"))
     ]
     killed = apps[0]
     events = made(0, 6_000)
