@@ -17,7 +17,7 @@ class ServeOptions(NamedTuple):
     """What the flags said, and only that: None and empty mean that a flag was not given.
 
     `overrides` are settings under Kafka's names; they win over environment and
-    file, and `--listen` and `--port` are not among them.
+    file, and `--listen` and `--port` are not among them. `dev` chooses other defaults.
     """
 
     data: str | None
@@ -27,3 +27,4 @@ class ServeOptions(NamedTuple):
     topics: tuple[TopicToCreate, ...]
     config_file: str | None
     overrides: Mapping[str, str]
+    dev: bool = False

@@ -16,6 +16,7 @@ from ottla import __version__
 from ottla.broker.log_rate import LogRate
 from ottla.broker.options import ServeOptions
 from ottla.config.broker_config import BrokerConfig
+from ottla.config.development import DEVELOPMENT
 from ottla.config.environment import read_environment
 from ottla.config.key import ConfigError
 from ottla.config.listeners import SecurityProtocol, is_loopback
@@ -82,7 +83,9 @@ def _configure(
     if options.config_file is not None:
         path = Path(options.config_file)
         file = from_file(path.read_text(encoding="utf-8"), path.name)
-    static = combine(from_flags(flags), read.settings, file)
+    development = DEVELOPMENT.items() if options.dev else ()
+    defaults = from_flags((name, text, "--dev") for name, text in development)
+    static = combine(from_flags(flags), read.settings, file, defaults)
     for line in (*read.infos, *static.infos):
         log.info("%s", line)
     for line in static.warnings:

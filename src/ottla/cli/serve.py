@@ -55,6 +55,7 @@ def _settings(context: Any, parameter: Any, values: tuple[str, ...]) -> dict[str
 Examples:
   ottla serve                                    data in ./ottla-data, 127.0.0.1:9092
   ottla serve --memory --port 0 --topic rides:3  nothing on disk, any free port
+  ottla serve --dev --memory --port 0            for tests: nothing waits
   ottla serve --config server.properties --set log.retention.hours=24
 
 When ready it prints one line: ottla ready PLAINTEXT://127.0.0.1:9092
@@ -105,6 +106,12 @@ which wins over the file. SIGINT or SIGTERM stops it (exit status 0).
     callback=_settings,
     help="A setting under Kafka's name; repeatable.",
 )
+@click.option(
+    "--dev",
+    is_flag=True,
+    help="Defaults for tests that never wait: groups begin at once, and a member is dropped as soon "
+    "as its connection closes.",
+)
 def serve(
     data: str | None,
     memory: bool,
@@ -113,13 +120,14 @@ def serve(
     topics: tuple[TopicToCreate, ...],
     config_file: str | None,
     overrides: dict[str, str],
+    dev: bool,
 ) -> int:
     """Start a broker."""
     if memory and data is not None:
         raise click.UsageError("--memory keeps nothing on disk, so --data makes no sense with it.")
     if listen and port is not None:
         raise click.UsageError("--listen names the port; leave out --port.")
-    options = ServeOptions(data, memory, port, listen, topics, config_file, overrides)
+    options = ServeOptions(data, memory, port, listen, topics, config_file, overrides, dev)
 
     def start() -> int:
         run: Callable[..., int] = importlib.import_module("ottla.broker.serve").run

@@ -95,6 +95,7 @@ class _Attributes:
     group_min_session_timeout_ms: int
     group_max_session_timeout_ms: int
     group_initial_rebalance_delay_ms: int
+    group_drop_members_on_disconnect: bool
     group_max_size: int
     group_coordinator_rebalance_protocols: tuple[str, ...]
     offset_metadata_max_bytes: int

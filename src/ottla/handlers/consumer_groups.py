@@ -2,6 +2,7 @@
 
 from ottla.handlers.context import Context
 from ottla.handlers.groups import DENIED, caller_of, operations
+from ottla.handlers.membership import came_by
 from ottla.model.errors import ErrorCode
 from ottla.wire.generated.consumer_group_describe import (
     ConsumerGroupDescribeRequest,
@@ -23,7 +24,9 @@ async def consumer_group_heartbeat(
     for name in request.subscribed_topic_names or ():
         if not context.authorize("DESCRIBE", "TOPIC", name):
             return ConsumerGroupHeartbeatResponse(error_code=ErrorCode.TOPIC_AUTHORIZATION_FAILED)
-    return await context.broker.groups.consumer_group_heartbeat(request, caller_of(context))
+    response = await context.broker.groups.consumer_group_heartbeat(request, caller_of(context))
+    came_by(context, request.group_id, response.member_id)
+    return response
 
 
 async def consumer_group_describe(

@@ -2,6 +2,7 @@
 
 from ottla.coordinator.group.settings import Caller
 from ottla.handlers.context import Context
+from ottla.handlers.membership import came_by
 from ottla.model.errors import ErrorCode
 from ottla.wire.generated.delete_groups import (
     DeletableGroupResult,
@@ -43,7 +44,10 @@ def caller_of(context: Context) -> Caller:
 async def join_group(context: Context, request: JoinGroupRequest) -> JoinGroupResponse:
     """Answered when the generation begins, so perhaps after the rebalance timeout."""
     if context.authorize("READ", "GROUP", request.group_id):
+        came_by(context, request.group_id, request.member_id)
         response = await context.broker.groups.join_group(request, caller_of(context))
+        if not response.error_code:
+            came_by(context, request.group_id, response.member_id)
     else:
         response = JoinGroupResponse(error_code=DENIED)
     # No protocol is written "" before version 7, null from then on.
@@ -59,12 +63,14 @@ async def sync_group(context: Context, request: SyncGroupRequest) -> SyncGroupRe
         return SyncGroupResponse(error_code=ErrorCode.INCONSISTENT_GROUP_PROTOCOL)
     if not context.authorize("READ", "GROUP", request.group_id):
         return SyncGroupResponse(error_code=DENIED)
+    came_by(context, request.group_id, request.member_id)
     return await context.broker.groups.sync_group(request)
 
 
 async def heartbeat(context: Context, request: HeartbeatRequest) -> HeartbeatResponse:
     if not context.authorize("READ", "GROUP", request.group_id):
         return HeartbeatResponse(error_code=DENIED)
+    came_by(context, request.group_id, request.member_id)
     return await context.broker.groups.heartbeat(request)
 
 

@@ -3,6 +3,7 @@
 from ottla.coordinator.share.records import ShareKey
 from ottla.handlers.context import Context
 from ottla.handlers.groups import DENIED, caller_of, operations
+from ottla.handlers.membership import came_by
 from ottla.handlers.share_state import IN_WORDS
 from ottla.handlers.topics import ensure_internal_topic
 from ottla.model.errors import ApiError, ErrorCode
@@ -47,7 +48,9 @@ async def share_group_heartbeat(
         return ShareGroupHeartbeatResponse(error_code=DENIED)
     shares = context.broker.shares
     await ensure_internal_topic(context.broker, SHARE_GROUP_STATE)
-    return await shares.groups.heartbeat(request, caller_of(context))
+    response = await shares.groups.heartbeat(request, caller_of(context))
+    came_by(context, request.group_id, response.member_id)
+    return response
 
 
 async def share_group_describe(

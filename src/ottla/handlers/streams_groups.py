@@ -7,6 +7,7 @@ from ottla.coordinator.group.streams import configured, describe, heartbeat
 from ottla.coordinator.group.streams.configured import InternalTopic
 from ottla.handlers.context import Context
 from ottla.handlers.groups import DENIED, caller_of, operations
+from ottla.handlers.membership import came_by
 from ottla.handlers.topics import create_named
 from ottla.metadata.controller import NewTopic
 from ottla.model.errors import ApiError, ErrorCode
@@ -55,6 +56,7 @@ async def streams_group_heartbeat(
     except ApiError as error:
         return StreamsGroupHeartbeatResponse(error_code=error.code, error_message=error.message)
     _tell_refused(response.status or (), refused)
+    came_by(context, request.group_id, response.member_id)
     return response
 
 

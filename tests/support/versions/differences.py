@@ -252,6 +252,13 @@ DIFFERENCES = [
         ours=None,
     ),
     Difference(
+        "Members are asked to come sooner while their group settles.",
+        "CONSUMER_GROUP_HEARTBEAT",
+        path="heartbeat_interval_ms",
+        theirs=5_000,
+        ours=500,
+    ),
+    Difference(
         "Kafka shows the counts it found out only after the group's next record.",
         "STREAMS_GROUP_DESCRIBE",
         path="groups*.topology.subtopologies*_topics*.partitions",

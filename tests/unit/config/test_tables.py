@@ -25,6 +25,8 @@ def test_every_setting_of_kafka_is_declared_or_known_to_be_foreign() -> None:
     # What only Ottla has, and the throttles, which Kafka declares elsewhere.
     assert sorted(set(BROKER_KEYS) - set(names)) == [
         "follower.replication.throttled.rate",
+        "group.consumer.settling.heartbeat.interval.ms",
+        "group.drop.members.on.disconnect",
         "leader.replication.throttled.rate",
         "log.dir.max.bytes",
         "record.validation",

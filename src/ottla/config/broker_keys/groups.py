@@ -3,6 +3,7 @@
 from ottla.config.key import ConfigType, Effect, Key, Update
 from ottla.config.validators import ListOf, OneOf, at_least, between
 
+BOOLEAN = ConfigType.BOOLEAN
 INT = ConfigType.INT
 LIST = ConfigType.LIST
 LONG = ConfigType.LONG
@@ -23,6 +24,10 @@ GROUP_KEYS = (
         "The longest session time a member of a classic group may ask for."),
     Key("group.initial.rebalance.delay.ms", INT, 3000, None, READ_ONLY, YES,
         "How long an empty classic group waits for more members before its first rebalance."),
+    Key("group.drop.members.on.disconnect", BOOLEAN, False, None, READ_ONLY, YES,
+        "Whether a member is removed from its group as soon as its connection closes, instead of when "
+        "its session times out. For tests, whose consumers die without leaving; static members, "
+        "which are to be back, stay. Ottla's own setting."),
     Key("group.max.size", INT, MAX_INT, at_least(1), READ_ONLY, YES,
         "The most members a classic group may have."),
     Key("group.coordinator.rebalance.protocols", LIST, ("classic", "consumer", "streams"), ListOf("consumer", "classic", "share", "streams"), READ_ONLY, YES,
@@ -46,6 +51,10 @@ GROUP_KEYS = (
         "The largest assignment interval a consumer group may be given."),
     Key("group.consumer.heartbeat.interval.ms", INT, 5000, at_least(1), READ_ONLY, YES,
         "How often members of consumer groups send heartbeats."),
+    Key("group.consumer.settling.heartbeat.interval.ms", INT, 500, at_least(1), READ_ONLY, YES,
+        "How often members of a consumer group send heartbeats while their group goes to a new "
+        "assignment, and for the time of a usual interval behind it, where that is sooner than usual. "
+        "Ottla's own setting."),
     Key("group.consumer.min.heartbeat.interval.ms", INT, 5000, at_least(1), READ_ONLY, YES,
         "The smallest heartbeat interval a consumer group may be given."),
     Key("group.consumer.max.heartbeat.interval.ms", INT, 15000, at_least(1), READ_ONLY, YES,

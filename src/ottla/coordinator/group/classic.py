@@ -693,22 +693,37 @@ class ClassicGroup:
 
     def session_expired(self, member_id: str, now_ms: int) -> Out:
         """The member was not heard of, or a handed-out id was not used."""
+        member = self.members.get(member_id)
+        if member is not None and member.waits:
+            return Out()
+        return self._give_up_on(member_id, Why.SESSION_EXPIRED, now_ms)
+
+    def drop(self, member_id: str, now_ms: int) -> Out:
+        """See `kinds.Group`; one that waits in JoinGroup or SyncGroup is gone as well."""
+        member = self.members.get(member_id)
+        if member is not None and member.instance_id is not None:
+            return Out()
+        return self._give_up_on(member_id, Why.DISCONNECTED, now_ms)
+
+    def _give_up_on(self, member_id: str, why: Why, now_ms: int) -> Out:
+        """Remove a member that did not leave by itself, or an id that was handed out."""
         out = Out()
         member = self.members.get(member_id)
         if member is None:
             if member_id in self.members.pending:
                 self.members.remove(member_id)
+                self._deadlines.cancel(("session", self.group_id, member_id))
                 if self.state is PREPARING and self.members.all_joined:
                     self._complete_join(now_ms, out)
-        elif not member.waits:
-            cause = self._cause(Why.SESSION_EXPIRED, member, now_ms, None)
-            self._remove(member, out)
-            if self.state in (STABLE, COMPLETING):
-                self._prepare(cause, now_ms, out)
-            elif self.state is PREPARING:
-                self.history.add(cause)
-                if self.members.all_joined:
-                    self._complete_join(now_ms, out)
+            return out
+        cause = self._cause(why, member, now_ms, None)
+        self._remove(member, out)
+        if self.state in (STABLE, COMPLETING):
+            self._prepare(cause, now_ms, out)
+        elif self.state is PREPARING:
+            self.history.add(cause)
+            if self.members.all_joined:
+                self._complete_join(now_ms, out)
         return out
 
     def join_expired(self, now_ms: int) -> Out:

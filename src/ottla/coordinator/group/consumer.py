@@ -353,11 +353,13 @@ class ConsumerGroup(ModernGroup[ConsumerMember]):
         if member is None:
             return Out()
         if key[0] == "session":
-            self.note(Why.SESSION_EXPIRED, now_ms, member)
-        elif key[0] == "rebalance" and (member.state is UNREVOKED or self.is_behind(member)):
-            self.note(Why.REBALANCE_EXPIRED, now_ms, member)
-        else:
-            return Out()
+            return self.give_up_on(member, Why.SESSION_EXPIRED, now_ms)
+        if key[0] == "rebalance" and (member.state is UNREVOKED or self.is_behind(member)):
+            return self.give_up_on(member, Why.REBALANCE_EXPIRED, now_ms)
+        return Out()
+
+    def give_up_on(self, member: ConsumerMember, why: Why, now_ms: int) -> Out:
+        self.note(why, now_ms, member)
         return self.fence([member], now_ms)
 
     def resolve_regexes(self, now_ms: int) -> Out:

@@ -185,6 +185,7 @@ class Heartbeat:
         self.replaced: ConsumerMember | None = None
         self.is_new = False
         self.looked = False
+        self.interval_ms = 0
 
     def decide(self, waiter: Waiter) -> Out:
         group, now_ms = self.group, self.now_ms
@@ -195,6 +196,7 @@ class Heartbeat:
         epoch = self._group_epoch(before, member, bump)
         target = self._target(member, epoch)
         after = self._step(member, target, names_changed)
+        self.interval_ms = self._interval_ms(after, epoch, target)
         response: Any = self._response(before, after)
         back = None
         if self.shard.groups.get(group.group_id) is not group:
@@ -410,6 +412,24 @@ class Heartbeat:
 
     # The answer
 
+    def _interval_ms(self, member: ConsumerMember, epoch: int, target: Target) -> int:
+        """When it shall come again: sooner while the group is on the way to a new assignment.
+
+        A member learns from its own heartbeats alone what another gave up for it.
+        """
+        group = self.group
+        interval_ms = group.number("heartbeat.interval.ms")
+        if (
+            member.is_at(target.epoch)
+            and epoch == target.epoch == group.target_epoch
+            and self.now_ms >= group.target_timestamp_ms + interval_ms
+        ):
+            return interval_ms
+        surroundings = self.shard.surroundings
+        return min(
+            interval_ms, surroundings.number("group.consumer.settling.heartbeat.interval.ms")
+        )
+
     def _failed(self, code: ErrorCode) -> Any:
         return ConsumerGroupHeartbeatResponse(error_code=code)
 
@@ -418,7 +438,7 @@ class Heartbeat:
         response = ConsumerGroupHeartbeatResponse(
             member_id=after.member_id,
             member_epoch=after.epoch,
-            heartbeat_interval_ms=self.group.number("heartbeat.interval.ms"),
+            heartbeat_interval_ms=self.interval_ms,
         )
         is_full = (
             request.rebalance_timeout_ms != -1

@@ -84,6 +84,8 @@ class GroupCoordinator:
         self.before_delete: Callable[[str], Awaitable[None]] = _nothing_else
         """Deletes what is stored elsewhere of a group that is about to go."""
         self._lookups = Lookups()
+        self._connections: dict[tuple[str, str], int] = {}
+        """The connection that a (group, member) came by last, where that is asked for."""
         self._runtime: CoordinatorRuntime[GroupShard] = CoordinatorRuntime(
             CONSUMER_OFFSETS,
             lambda partition: GroupShard(self.surroundings),
@@ -231,6 +233,20 @@ class GroupCoordinator:
                 ]
             )
         return response
+
+    def came_by(self, group_id: str, member_id: str, connection_id: int) -> None:
+        """A member is to be removed once this connection is gone: see `disconnected`."""
+        self._connections[group_id, member_id] = connection_id
+
+    def disconnected(self, group_id: str, member_id: str, connection_id: int) -> None:
+        """A connection is gone: the member is removed, unless it came by another since."""
+        if self._connections.get((group_id, member_id)) != connection_id:
+            return
+        del self._connections[group_id, member_id]
+        self._runtime.tell(
+            self.partition_for(group_id),
+            lambda shard, now_ms: shard.drop_member(group_id, member_id, now_ms),
+        )
 
     async def consumer_group_heartbeat(
         self, request: ConsumerGroupHeartbeatRequest, caller: Caller

@@ -20,6 +20,7 @@ class Why(Enum):
     REPLACED_STATIC = "static member replaced"
     LEFT = "left"
     SESSION_EXPIRED = "session expired"
+    DISCONNECTED = "connection closed"
     JOIN_EXPIRED = "did not rejoin in time"
     SYNC_EXPIRED = "did not sync in time"
     OVER_CAPACITY = "group over group.max.size"

@@ -87,6 +87,12 @@ class Group(Protocol):
     def wake(self, key: tuple[str, ...], now_ms: int, /) -> Out:
         """One of its deadlines has passed."""
 
+    def drop(self, member_id: str, now_ms: int, /) -> Out:
+        """The member's connection closed, and its session shall not be waited for.
+
+        A static member stays: it is to be back.
+        """
+
     def topics_changed(self, topics: frozenset[str], /) -> None:
         """Topics were made, deleted or got partitions. Writes nothing: the next heartbeat may."""
 

@@ -208,6 +208,17 @@ class ModernGroup(ABC, Generic[M]):
 
     # Deadlines
 
+    @abstractmethod
+    def give_up_on(self, member: M, why: Why, now_ms: int) -> Out:
+        """Remove a member that did not leave by itself."""
+
+    def drop(self, member_id: str, now_ms: int) -> Out:
+        member = self.members.get(member_id)
+        if member is None or member.instance_id is not None:
+            return Out()
+        self.decide()
+        return self.give_up_on(member, Why.DISCONNECTED, now_ms)
+
     def loaded(self, now_ms: int) -> Out:
         """Every session starts anew."""
         for member_id in self.members:

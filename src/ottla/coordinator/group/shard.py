@@ -188,6 +188,11 @@ class GroupShard:
         self.deadlines.set(_EXPIRY, now_ms)
         return out
 
+    def drop_member(self, group_id: str, member_id: str, now_ms: int) -> Out:
+        """A member's connection closed, and it is not to be waited for."""
+        group = self.groups.get(group_id)
+        return Out() if group is None else group.drop(member_id, now_ms)
+
     # The cluster
 
     def delete_topics(self, topics: set[TopicName]) -> Out:

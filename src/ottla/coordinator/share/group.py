@@ -201,8 +201,12 @@ class ShareGroup(ModernGroup[ShareMember]):
         member_id = key[2]
         if key[0] != "session" or member_id not in self.members:
             return Out()
+        return self.give_up_on(self.members[member_id], Why.SESSION_EXPIRED, now_ms)
+
+    def give_up_on(self, member: ShareMember, why: Why, now_ms: int) -> Out:
+        member_id = member.member_id
         told = Call(partial(self.surroundings.share_member_expired, self.group_id, member_id))
-        return Out(self.leave(member_id, Why.SESSION_EXPIRED, now_ms), [(told, None)])
+        return Out(self.leave(member_id, why, now_ms), [(told, None)])
 
     def _next_epoch(
         self,

@@ -17,6 +17,7 @@ from tests.support.group_conversation import TOPICS, Conversation, converse
 from tests.support.group_world import CountingRandomness
 from tests.support.log_port import MemoryPort
 
+from ottla.config.broker_config import BrokerConfig
 from ottla.coordinator.group.coordinator import GroupCoordinator
 from ottla.coordinator.group.records import GroupStored, OffsetStored
 from ottla.coordinator.group.records import decode as decode_record
@@ -107,7 +108,12 @@ async def ours() -> tuple[list[str], list[bytes]]:
         coordinator.load(partition, port)
     for _ in range(4):
         await asyncio.sleep(0)
-    broker = SimpleNamespace(groups=coordinator, image=image(), transport_clock=ManualClock())
+    broker = SimpleNamespace(
+        groups=coordinator,
+        image=image(),
+        transport_clock=ManualClock(),
+        config=BrokerConfig({}),
+    )
 
     async def send(name: str, request: Message, version: int) -> Any:
         context = SimpleNamespace(

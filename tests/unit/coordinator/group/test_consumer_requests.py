@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.consumer_world import ConsumerWorld, topic_id
 
+from ottla.config.broker_config import BrokerConfig
 from ottla.coordinator.group import administration, commits
 from ottla.coordinator.group.consumer import ConsumerGroup
 from ottla.coordinator.group.settings import Caller
@@ -35,6 +36,37 @@ def test_two_members_share_and_nothing_is_read_twice() -> None:
     assert world.has("b") == [2, 3]
     assert world.group().state_name == "Stable"
     assert world.why() == ["a joined", "b joined"]
+
+
+def test_members_are_asked_to_come_soon_while_the_group_settles() -> None:
+    world = ConsumerWorld()
+
+    def told(name: str, *topics: str) -> int:
+        return world.beat(name, *topics).heartbeat_interval_ms
+
+    assert told("a", "t") == 500
+    world.advance(4_999)
+    assert told("a") == 500, "another may have started shortly after it"
+    world.advance(1)
+    assert told("a") == 5_000
+    assert told("b", "t") == 500
+    assert told("a") == 500
+    world.advance(20_000)
+    assert told("b") == 500, "a has not said that it gave them up"
+    told("a")
+    assert told("b") == 5_000
+    assert told("a") == 5_000
+
+
+def test_members_may_be_asked_to_come_sooner_than_while_the_group_settles() -> None:
+    world = ConsumerWorld()
+    world.surroundings.config = BrokerConfig(
+        {
+            "group.consumer.heartbeat.interval.ms": "100",
+            "group.consumer.min.heartbeat.interval.ms": "100",
+        }
+    )
+    assert world.beat("a", "t").heartbeat_interval_ms == 100
 
 
 def test_whoever_is_silent_is_removed_and_its_partitions_move() -> None:
