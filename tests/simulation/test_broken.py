@@ -7,7 +7,7 @@ import pytest
 from tests.simulation.test_seeds import SEEDS
 from tools.simulation.run import run
 
-from ottla.testing import broken_transactions
+from ottla.testing import broken_groups, broken_transactions
 from ottla.testing.broken import BROKEN, broken
 
 SEEN_BY = {
@@ -24,6 +24,10 @@ SEEN_ELSEWHERE = {
     **dict.fromkeys(
         (switch.__name__ for switch in broken_transactions.SWITCHES),
         "tests/simulation/test_transactions.py",
+    ),
+    **dict.fromkeys(
+        (switch.__name__ for switch in broken_groups.SWITCHES),
+        "tests/simulation/test_groups.py",
     ),
     "name_no_aborted_transactions": "tests/recovery/test_transactional_copy.py",
 }

@@ -13,7 +13,7 @@ from tools.proof import frames, fuzz, kill9, power, simulation, table, transacti
 from tools.subject import Ottla
 
 PARTS = ("decoders", "frames", "simulation", "transactions", "power", "kill9", "transactional-copy")
-SIMULATED = {"simulation": "records", "transactions": "transactions"}
+SIMULATED = {"simulation": "records", "transactions": "transactions", "groups": "groups"}
 """Tables of simulated lives, and what is lived through in each."""
 
 

@@ -4,6 +4,10 @@ Everything happens inside `poll`, heartbeats too, so poll at least every few
 seconds. Assignment is eager: when the group rebalances, the member commits,
 gives up all it has, joins again and reads on from the committed offsets.
 Committed is what `read_up_to` was told, never more.
+
+With an `instance_id` the member is static (KIP-345): it does not leave the group
+when it ends, and whoever comes with the same id takes its place. The one that
+was replaced gets FENCED_INSTANCE_ID.
 """
 
 import asyncio
@@ -46,6 +50,7 @@ class GroupMember:
         topics: Sequence[str],
         *,
         first_offsets: FirstOffsets,
+        instance_id: str | None = None,
         isolation: IsolationLevel = IsolationLevel.READ_COMMITTED,
         session_timeout_ms: int = 45_000,
         rebalance_timeout_ms: int = 60_000,
@@ -56,6 +61,7 @@ class GroupMember:
         self._group = group
         self._topics = sorted(topics)
         self._first_offsets = first_offsets
+        self._instance_id = instance_id
         self._session_timeout_ms = session_timeout_ms
         self._rebalance_timeout_ms = rebalance_timeout_ms
         self._heartbeat_ms = heartbeat_ms
@@ -144,6 +150,7 @@ class GroupMember:
             session_timeout_ms=self._session_timeout_ms,
             rebalance_timeout_ms=self._rebalance_timeout_ms,
             member_id=self._member_id,
+            group_instance_id=self._instance_id,
             protocol_type=CONSUMER_PROTOCOL,
             protocols=[JoinGroupRequestProtocol(name=range_assignor.NAME, metadata=blob)],
         )
@@ -188,6 +195,7 @@ class GroupMember:
             group_id=self._group,
             generation_id=self._generation,
             member_id=self._member_id,
+            group_instance_id=self._instance_id,
             assignments=[
                 SyncGroupRequestAssignment(member_id=member, assignment=_assignment(partitions))
                 for member, partitions in plan.items()
@@ -223,6 +231,7 @@ class GroupMember:
                 group_id=self._group,
                 generation_id=self._generation,
                 member_id=self._member_id,
+                group_instance_id=self._instance_id,
             )
         )
         check(response.error_code, about=f"group {self._group!r}")
@@ -236,7 +245,11 @@ class GroupMember:
         }
         if fresh:
             await self._groups.commit(
-                self._group, fresh, member_id=self._member_id, generation=self._generation
+                self._group,
+                fresh,
+                member_id=self._member_id,
+                generation=self._generation,
+                instance_id=self._instance_id,
             )
             self._committed |= fresh
 
@@ -248,6 +261,8 @@ class GroupMember:
         if self._joined:
             await self._commit_while_rebalancing()
         self._joined = False
+        if self._instance_id is not None:
+            return
         link = await self._view.link(await self._view.coordinator(self._group))
         if link.serves(LeaveGroupRequest, 3):
             members = [MemberIdentity(member_id=self._member_id)]

@@ -191,16 +191,26 @@ class Groups:
         *,
         member_id: str = "",
         generation: int = -1,
+        instance_id: str | None = None,
     ) -> None:
         """Commit for a group; without a member id, only while the group has no members.
+
+        `generation` is the member epoch in a group of the newer protocol.
 
         Raises:
             ApiError: for the first partition refused (UNKNOWN_MEMBER_ID: the group has members).
         """
-        await self._view.ask(lambda: self._commit(group, offsets, member_id, generation))
+        await self._view.ask(
+            lambda: self._commit(group, offsets, member_id, generation, instance_id)
+        )
 
     async def _commit(
-        self, group: str, offsets: Mapping[TopicPartition, Offset], member_id: str, generation: int
+        self,
+        group: str,
+        offsets: Mapping[TopicPartition, Offset],
+        member_id: str,
+        generation: int,
+        instance_id: str | None,
     ) -> None:
         from ottla.wire.generated.offset_commit import (
             OffsetCommitRequest,
@@ -226,6 +236,7 @@ class Groups:
             group_id=group,
             generation_id_or_member_epoch=generation,
             member_id=member_id,
+            group_instance_id=instance_id,
             topics=list(topics.values()),
         )
         response = await link.request(

@@ -39,7 +39,7 @@ FENCING = frozenset(
 
 
 class FencedError(ApiError):
-    """Another producer has the transactional id, or the transaction took too long: begin with `init`."""
+    """Another producer has the transactional id, or a batch came too late: begin with `init`."""
 
 
 class TransactionalProducer(Producer):
@@ -168,7 +168,7 @@ class TransactionalProducer(Producer):
 
         Raises:
             FencedError: another producer has the transactional id.
-            ApiError: something was refused; abort.
+            ApiError: something was refused, or the transaction took too long; abort.
             PeerError: something was not answered: abort. Of the end itself it is not
                 known then whether it took place: `init` and look.
         """

@@ -24,7 +24,7 @@ from ottla.storage.offset_index import OffsetIndex
 from ottla.storage.producer_state import ProducerStates
 from ottla.storage.recovery import batches, opening
 from ottla.storage.segment import Segment
-from ottla.testing import broken_transactions
+from ottla.testing import broken_groups, broken_transactions
 from ottla.testing.broken_transactions import Patch
 
 log = logging.getLogger("ottla.broken")
@@ -133,6 +133,7 @@ BROKEN: dict[str, Callable[[Patch], None]] = {
         keep_waits_across_epochs,
         name_no_aborted_transactions,
         *broken_transactions.SWITCHES,
+        *broken_groups.SWITCHES,
     )
 }
 

@@ -5,7 +5,7 @@ import random
 from dataclasses import replace
 from typing import Any
 
-from tools.simulation.faults import Fault, Faults, plan
+from tools.simulation.faults import Fault, Faults, plan, survivable
 from tools.simulation.life import Ran, finished, live_through
 from tools.simulation.readers import view_of
 from tools.simulation.run import Shape
@@ -61,12 +61,6 @@ def run(seed: int, *, trace: list[str] | None = None) -> Ran:
         lambda: violations(history),
         trace=trace,
     )
-
-
-def survivable(faults: list[Fault], durable: bool) -> list[Fault]:
-    """Where not all is flushed, the process dies instead of the machine."""
-    instead = {"power cut": "death", "power cut in a sync": "death in a write"}
-    return faults if durable else [f._replace(kind=instead.get(f.kind, f.kind)) for f in faults]
 
 
 async def _live(seed: int, world: World, history: TransactionHistory, faults: list[Fault]) -> None:
