@@ -83,6 +83,8 @@ def test_a_static_member_that_goes_on_after_its_heir_came_is_seen() -> None:
     assert not list(static_members(made))
     made.held.append(held("a", 1, 3.0, instance="i"))
     assert list(static_members(made))
+    made.held[-1] = held("a", 3, 3.0, instance="i")._replace(entry=1)  # it came again
+    assert not list(static_members(made))
     made.held.pop()
     made.kept.append(kept("a", 1, 10, 3.0)._replace(instance_id="i"))
     assert list(static_members(made))

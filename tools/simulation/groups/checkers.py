@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from functools import partial
 
 from tools.simulation import checkers
-from tools.simulation.groups.history import GroupHistory, Held
+from tools.simulation.groups.history import GroupHistory, Held, Kept
 from tools.simulation.history import Outcome
 
 Checker = Callable[[GroupHistory], Iterator[str]]
@@ -55,15 +55,14 @@ def overlaps(history: GroupHistory) -> Iterator[str]:
 
 def static_members(history: GroupHistory) -> Iterator[str]:
     """G3: who comes with an instance id fences whoever had it: that one can do nothing more."""
+    entries = {(held.member_id, held.epoch): held.entry for held in history.held}
     seen: dict[str, dict[Hashable, Times]] = {}
-    for held in history.held:
-        if held.instance_id is not None:
-            times = seen.setdefault(held.instance_id, {}).setdefault(held.member_id, [])
-            times.append((held.start, held.end))
-    for kept in history.kept:
-        if kept.instance_id is not None and kept.outcome is Outcome.OK:
-            times = seen.setdefault(kept.instance_id, {}).setdefault(kept.member_id, [])
-            times.append((kept.start, kept.end))
+    for each in (*history.held, *history.kept):
+        if each.instance_id is None or (isinstance(each, Kept) and each.outcome is not Outcome.OK):
+            continue
+        member = each.member_id, entries.get((each.member_id, each.epoch))
+        times = seen.setdefault(each.instance_id, {}).setdefault(member, [])
+        times.append((each.start, each.end))
     for instance, members in seen.items():
         for one, other, at in _interleaved(members):
             yield f"{instance} is {one} before and after it is {other}, at {at:.3f} s"

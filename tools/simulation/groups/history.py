@@ -24,6 +24,8 @@ class Held(NamedTuple):
     end: float
     had: frozenset[int] = frozenset()
     """What it had when it asked; of these it is to give up what is not in `partitions`."""
+    entry: int = 0
+    """How often it has come with this member id: in the newer protocol it may come again."""
 
 
 class Kept(NamedTuple):

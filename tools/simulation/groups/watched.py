@@ -120,6 +120,7 @@ class Watch:
 
     def __init__(self, world: World, history: GroupHistory, life: str) -> None:
         self.tenure = 0
+        self.entry = 0
         self._loop = world.loop
         self._history = history
         self._life = life
@@ -133,9 +134,9 @@ class Watch:
     ) -> None:
         """`member`: its id, instance id and epoch."""
         numbers = frozenset(each.partition for each in partitions)
-        before = frozenset(each.partition for each in had)
+        before, now = frozenset(each.partition for each in had), self._loop.time()
         self._history.held.append(
-            Held(self._life, self.tenure, *member, numbers, start, self._loop.time(), before)
+            Held(self._life, self.tenure, *member, numbers, start, now, before, self.entry)
         )
 
 
@@ -171,5 +172,6 @@ class WatchedNewer(ConsumerMember):
         await super()._heartbeat()
         if joins:
             self.watch.tenure += 1
+            self.watch.entry += 1
         has = self._read.keys() if self._target is None else self._target
         self.watch.note((self._member_id, self._instance_id, self._epoch), has, start, had)
