@@ -5,6 +5,7 @@ from typing import Any
 
 from ottla.coordinator.group.streams import configured, describe, heartbeat
 from ottla.coordinator.group.streams.configured import InternalTopic
+from ottla.coordinator.group.streams.group import StreamsGroup
 from ottla.handlers.context import Context
 from ottla.handlers.groups import DENIED, caller_of, operations
 from ottla.handlers.membership import came_by
@@ -111,7 +112,9 @@ def _is_legal(name: TopicName) -> bool:
 
 async def _make_topics(context: Context, request: StreamsGroupHeartbeatRequest) -> list[str]:
     """Make what the topology needs and is not there; return what is to be said of the others."""
-    if request.member_epoch < 0:
+    known = context.broker.groups.peek_any(request.group_id)
+    has_topics = isinstance(known, StreamsGroup) and known.has_its_topics
+    if request.member_epoch < 0 or has_topics:
         return []
     missing = await context.broker.groups.look(
         request.group_id, lambda shard: heartbeat.missing_topics(shard, request)

@@ -99,6 +99,13 @@ class StreamsGroup(ModernGroup[StreamsMember]):
         return "Reconciling"
 
     @property
+    def has_its_topics(self) -> bool:
+        """Nothing the topology needs was missing, and no topic has changed since."""
+        return (
+            self.configured is not None and self.configured.is_ready and not self.looks_at_topics
+        )
+
+    @property
     def waits_for_more(self) -> bool:
         """The first members were there only lately."""
         return self.deadlines.get(("initial", self.group_id)) is not None

@@ -132,8 +132,7 @@ def missing_topics(shard: GroupShard, request: Request) -> tuple[InternalTopic, 
     group = shard.groups.get(request.group_id)
     known = group if isinstance(group, StreamsGroup) else None
     if known is not None and known.topology is not None:
-        configured = known.configured
-        if configured is not None and configured.is_ready and not known.looks_at_topics:
+        if known.has_its_topics:
             return ()
         found = known.topology
     elif request.topology is None or not _may_begin(shard, request.group_id):
