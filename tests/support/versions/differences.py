@@ -253,7 +253,7 @@ DIFFERENCES = [
     ),
     Difference(
         "Members are asked to come sooner while their group settles.",
-        "CONSUMER_GROUP_HEARTBEAT",
+        "*S*E*_GROUP_HEARTBEAT",
         path="heartbeat_interval_ms",
         theirs=5_000,
         ours=500,

@@ -55,6 +55,10 @@ GROUP_KEYS = (
         "How often members of a consumer group send heartbeats while their group goes to a new "
         "assignment, and for the time of a usual interval behind it, where that is sooner than usual. "
         "Ottla's own setting."),
+    Key("group.streams.settling.heartbeat.interval.ms", INT, 500, at_least(1), READ_ONLY, YES,
+        "How often members of a streams group send heartbeats while their group goes to a new "
+        "assignment, and for the time of a usual interval behind it, where that is sooner than usual. "
+        "Ottla's own setting."),
     Key("group.consumer.min.heartbeat.interval.ms", INT, 5000, at_least(1), READ_ONLY, YES,
         "The smallest heartbeat interval a consumer group may be given."),
     Key("group.consumer.max.heartbeat.interval.ms", INT, 15000, at_least(1), READ_ONLY, YES,

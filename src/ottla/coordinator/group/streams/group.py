@@ -101,9 +101,7 @@ class StreamsGroup(ModernGroup[StreamsMember]):
     @property
     def has_its_topics(self) -> bool:
         """Nothing the topology needs was missing, and no topic has changed since."""
-        return (
-            self.configured is not None and self.configured.is_ready and not self.looks_at_topics
-        )
+        return self.configured is not None and self.configured.is_ready and not self.looks_at_topics
 
     @property
     def waits_for_more(self) -> bool:

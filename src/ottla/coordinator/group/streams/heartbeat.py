@@ -55,6 +55,10 @@ Request = StreamsGroupHeartbeatRequest
 Response = StreamsGroupHeartbeatResponse
 
 
+PATIENCE_MS = 2_500
+"""The shortest interval for members whose topics are missing."""
+
+
 def check_request(request: Request) -> None:
     """What is wrong with a heartbeat by itself. Raises ApiError, in Kafka's words."""
     if request.instance_id is not None:
@@ -220,6 +224,7 @@ class Heartbeat:
         if self.request.shutdown_application and group.shutdown_asked_by is None:
             group.shutdown_asked_by = after.member_id
         response = self._response(before, after, configured)
+        response.heartbeat_interval_ms = self._interval_ms(after, configured, target, epoch)
         if after.is_at(target.epoch) and epoch == target.epoch and after != before:
             others = group.members.values()
             if all(other.is_at(epoch) or other.member_id == after.member_id for other in others):
@@ -433,12 +438,28 @@ class Heartbeat:
     def _tell_delayed(self, setting: str) -> None:
         self._tell(ASSIGNMENT_DELAYED, f"Assignment delayed due to the configured {setting}.")
 
+    def _interval_ms(
+        self, member: StreamsMember, configured: Configured, target: Target, epoch: int
+    ) -> int:
+        """When it shall come again: sooner while the group is on the way to a new assignment.
+
+        Kafka Streams gives up when topics are missing for two intervals.
+        """
+        group = self.group
+        usual_ms = group.number("heartbeat.interval.ms")
+        if not configured.is_ready:
+            return max(usual_ms, PATIENCE_MS)
+        is_there = member.is_at(target.epoch) and epoch == target.epoch == group.target_epoch
+        if is_there and self.now_ms >= group.target_timestamp_ms + usual_ms:
+            return usual_ms
+        soon_ms = self.shard.surroundings.number("group.streams.settling.heartbeat.interval.ms")
+        return min(usual_ms, soon_ms)
+
     def _response(self, before: StreamsMember, after: StreamsMember, configured: Configured) -> Any:
         group, request = self.group, self.request
         response = Response(
             member_id=after.member_id,
             member_epoch=after.epoch,
-            heartbeat_interval_ms=group.number("heartbeat.interval.ms"),
         )
         endpoint_epoch = group.endpoint_epoch
         if request.member_epoch == JOIN_EPOCH or before.assigned != after.assigned:

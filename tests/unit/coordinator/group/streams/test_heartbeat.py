@@ -287,6 +287,21 @@ def test_a_refused_append_changes_nothing() -> None:
     )
 
 
+def test_members_come_sooner_while_the_group_settles_and_its_topics_are_there() -> None:
+    world = StreamsWorld(topics={}, delay_ms=3_000)
+    assert world.join("a").heartbeat_interval_ms == 5_000
+    world.set_topics({"t": 4})
+    assert world.beat("a").heartbeat_interval_ms == 500
+    world.advance(3_000)
+    assert world.beat("a").heartbeat_interval_ms == 500
+    world.advance(4_999)
+    assert world.beat("a").heartbeat_interval_ms == 500, "others may still come"
+    world.advance(1)
+    assert world.beat("a").heartbeat_interval_ms == 5_000
+    world.join("b")
+    assert world.beat("a").heartbeat_interval_ms == 500
+
+
 def test_an_epoch_that_was_counts_only_when_the_answer_was_lost() -> None:
     world = StreamsWorld()
     world.join("a")
