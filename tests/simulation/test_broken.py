@@ -5,6 +5,7 @@ Within as many seeds as `make test` runs; without the switch the same seed passe
 
 import pytest
 from tests.simulation.test_seeds import SEEDS
+from tools.layers import REPOSITORY
 from tools.simulation.run import run
 
 from ottla.testing import broken_groups, broken_transactions
@@ -29,12 +30,15 @@ SEEN_ELSEWHERE = {
         (switch.__name__ for switch in broken_groups.SWITCHES),
         "tests/simulation/test_groups.py",
     ),
+    "recover_without_crc": "tests/unit/storage/test_recovery.py",
     "name_no_aborted_transactions": "tests/recovery/test_transactional_copy.py",
 }
 
 
 def test_every_switch_has_its_checker() -> None:
     assert SEEN_BY.keys() | SEEN_ELSEWHERE.keys() == BROKEN.keys()
+    for switch, path in SEEN_ELSEWHERE.items():
+        assert f'"{switch}"' in (REPOSITORY / path).read_text(), path
 
 
 @pytest.mark.parametrize("switch", SEEN_BY)

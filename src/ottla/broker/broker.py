@@ -415,8 +415,10 @@ class Broker:
 
     def _configure(self, partition: Partition, topic: TopicImage) -> None:
         rules = self.topic_settings.of(topic.configs)
-        partition.log.config = rules.log
-        partition.rules = rules.produce
+        try:
+            partition.configure(rules.log, rules.produce)
+        except (ApiError, StorageError) as error:
+            self._partition_failed(partition, error)
 
     def _partition_failed(self, partition: Partition, error: BaseException) -> None:
         log.error("%s-%d: %s", partition.topic, partition.partition, error)

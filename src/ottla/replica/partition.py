@@ -37,7 +37,7 @@ from ottla.record.control import EndTxnMarker, build_end_txn_marker
 from ottla.record.validate import ProducedBatch, ProduceRules
 from ottla.replica.waiting import Committed, OffsetWaits
 from ottla.storage.log import AppendResult, Log
-from ottla.storage.log_config import DURABLE
+from ottla.storage.log_config import DURABLE, LogConfig
 from ottla.storage.producer_state import AppendOrigin
 
 EARLY_FLUSH_BYTES = 64 * 1024 * 1024
@@ -154,6 +154,31 @@ class Partition:
 
     # Writing
 
+    def configure(self, config: LogConfig, rules: ProduceRules) -> None:
+        """Obey new settings from now on.
+
+        Where acknowledged begins to mean flushed, what was acknowledged before is flushed here and
+        now: a batch that is sent again must not be acknowledged by less than its first answer
+        promises today.
+
+        Raises:
+            ApiError, StorageError: it could not be flushed; the old settings stay.
+        """
+        log = self.log
+        begins = config.flush_messages == DURABLE and not self.flushes_each
+        if begins and log.directory.is_online and log.flushed_end_offset < log.log_end_offset:
+            log.flush()
+        log.config = config
+        self.rules = rules
+        if self.is_leader:
+            self.advance_high_watermark(0)
+            self._flush_if_due()
+
+    def _flush_if_due(self) -> None:
+        log = self.log
+        if log.log_end_offset - log.flushed_end_offset >= log.config.flush_messages:
+            self.request_flush(self)
+
     @property
     def flushes_each(self) -> bool:
         """Whether every acknowledgement, of acks=1 too, promises that the record is on disk."""
@@ -181,6 +206,7 @@ class Partition:
             self.request_flush(self)
         else:
             self.advance_high_watermark(len(batch))
+            # As `_flush_if_due`, without a call: this is the hot path.
             if log.log_end_offset - log.flushed_end_offset >= config.flush_messages:
                 self.request_flush(self)
         return result
@@ -203,10 +229,9 @@ class Partition:
             AppendOrigin.COORDINATOR,
             transaction_version,
         )
-        if log.config.flush_messages == DURABLE:
-            self.request_flush(self)
-        else:
+        if log.config.flush_messages != DURABLE:
             self.advance_high_watermark(len(batch))
+        self._flush_if_due()
         return result
 
     def append_marker(

@@ -479,12 +479,6 @@ class Logs:
         self._removals.add_tree(log.directory, old, due_ms, size)
         return new
 
-    def configure(self, topic: str, config: LogConfig) -> None:
-        """Let every log of a topic obey new settings."""
-        for log in self._logs.values():
-            if log.partition.topic == topic:
-                log.config = config
-
     # Upkeep.
 
     def retention_turn(self, now_ms: int, limit: int) -> int:

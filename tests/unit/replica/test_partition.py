@@ -1,12 +1,14 @@
 """Leadership, the high watermark, and who waits for it."""
 
 import pytest
-from tests.unit.replica.parts import FLUSHED, Told, Watching, append, make_partition
+from tests.unit.replica.parts import FLUSHED, TOPIC_ID, Told, Watching, append, make_partition
 from tests.unit.storage.parts import batch, whole
 
 from ottla.model.errors import ApiError, ErrorCode
 from ottla.model.isolation import IsolationLevel
 from ottla.record.batch import read_header
+from ottla.record.control import EndTxnMarker
+from ottla.record.validate import ProduceRules
 from ottla.replica.partition import Partition
 from ottla.storage.log_config import LogConfig
 
@@ -52,6 +54,63 @@ def test_a_flush_is_asked_for_after_so_many_records() -> None:
     append(partition, 1)
     assert asked == [partition]
     assert partition.high_watermark == 5, "who appends does not wait for it"
+
+
+def test_what_coordinators_append_counts_too() -> None:
+    asked: list[Partition] = []
+    partition = make_partition(LogConfig(flush_messages=2), request_flush=asked.append)
+    append(partition)
+    marker = EndTxnMarker(committed=False, coordinator_epoch=0)
+    partition.append_marker(7, 0, marker, 0, 0)
+    assert asked == [partition]
+    assert partition.high_watermark == 2
+
+
+def test_with_flushing_a_marker_counts_once_it_is_flushed() -> None:
+    asked: list[Partition] = []
+    partition = make_partition(FLUSHED, request_flush=asked.append)
+    marker = EndTxnMarker(committed=False, coordinator_epoch=0)
+    partition.append_marker(7, 0, marker, 0, 0)
+    assert (partition.high_watermark, asked) == (0, [partition])
+
+
+def test_of_an_earlier_life_only_what_is_flushed_counts() -> None:
+    log = make_partition().log
+    data = batch(3)
+    log.append(memoryview(data), read_header(data), 0, 0)
+    log.high_watermark = 3  # as a checkpoint said
+    log.config = FLUSHED
+    again = Partition(
+        "t", 0, TOPIC_ID, log, rules=ProduceRules(), request_flush=lambda partition: None
+    )
+    assert again.high_watermark == log.high_watermark == log.flushed_end_offset == 0
+
+
+def test_from_when_it_flushes_each_on_all_below_the_high_watermark_is_flushed() -> None:
+    partition = make_partition()
+    append(partition, 3)
+    assert partition.log.flushed_end_offset == 0
+    partition.configure(FLUSHED, ProduceRules())
+    assert partition.log.flushed_end_offset == 3
+    append(partition)
+    assert partition.high_watermark == 3
+
+
+def test_when_it_flushes_no_more_who_waited_for_it_is_told() -> None:
+    partition = make_partition(FLUSHED)
+    append(partition)
+    told = Told()
+    partition.when_committed(1, told)
+    partition.configure(LogConfig(), ProduceRules())
+    assert (partition.high_watermark, told.outcomes) == (1, [None])
+
+
+def test_settings_that_ask_for_a_flush_have_one() -> None:
+    asked: list[Partition] = []
+    partition = make_partition(request_flush=asked.append)
+    append(partition, 3)
+    partition.configure(LogConfig(flush_messages=3), ProduceRules())
+    assert asked == [partition]
 
 
 def test_a_flush_is_due_when_records_waited_long_enough() -> None:

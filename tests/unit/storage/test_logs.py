@@ -294,15 +294,6 @@ def test_without_a_directory_nothing_is_created() -> None:
     assert error.value.code is ErrorCode.KAFKA_STORAGE_ERROR
 
 
-def test_new_settings_reach_every_log_of_the_topic() -> None:
-    logs = start(MemoryDisk())
-    for number in range(3):
-        logs.create(partition(number), TOPIC_ID, CONFIG, 0)
-    changed = CONFIG._replace(retention_ms=5)
-    logs.configure("t", changed)
-    assert {log.config for log in logs} == {changed}
-
-
 def test_a_new_log_has_its_directory_when_it_is_used_and_soon_in_any_case() -> None:
     disk = MemoryDisk()
     logs = start(disk, "/a")

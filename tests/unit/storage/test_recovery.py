@@ -27,7 +27,9 @@ from ottla.storage.logs import Logs
 from ottla.storage.memory_disk import MemoryDisk
 from ottla.storage.producer_snapshot import SnapshotEntry, encode_snapshot
 from ottla.storage.producer_state import AppendOrigin
+from ottla.storage.roots import LogsError
 from ottla.storage.timestamps import offset_for_timestamp
+from ottla.testing.broken import broken
 from ottla.testing.power import Died, PowerDisk
 from ottla.testing.randomness import SeededRandomness
 
@@ -108,29 +110,68 @@ def _starts(data: bytes) -> list[int]:
     return starts
 
 
+DAMAGE = ("gone", "empty", "short", "zeroes", "junk")
+
+
+def garble(disk: MemoryDisk, path: str, damage: str) -> None:
+    data = disk.files[path].data
+    if damage == "gone":
+        disk.remove(path)
+    elif damage == "empty":
+        data.clear()
+    elif damage == "short":
+        del data[len(data) // 2 + 1 :]
+    elif damage == "zeroes":
+        data.extend(bytes(96))
+    else:
+        data[:] = b"\xff\x01" * 24
+
+
 @pytest.mark.parametrize("machine", [False, True])
 @pytest.mark.parametrize("suffix", [".index", ".timeindex", ".snapshot", "epoch-checkpoint"])
-@pytest.mark.parametrize("damage", ["gone", "empty", "short", "zeroes", "junk"])
+@pytest.mark.parametrize("damage", DAMAGE)
 def test_damaged_companions_are_made_anew(suffix: str, damage: str, machine: bool) -> None:
     disk, held = crashed()
     for path in names_of(disk, suffix):
-        data = disk.files[path].data
-        if damage == "gone":
-            disk.remove(path)
-        elif damage == "empty":
-            data.clear()
-        elif damage == "short":
-            del data[len(data) // 2 + 1 :]
-        elif damage == "zeroes":
-            data.extend(bytes(96))
-        else:
-            data[:] = b"\xff\x01" * 24
+        garble(disk, path, damage)
     disk.boot += "+" if machine else ""
     log = only(start(disk))
     assert values(log) == held
     assert list(log.leader_epochs) == [(0, 0), (1, 20), (2, 40)]
     for offset in range(len(held)):
         assert values(log, offset) == held[offset:]
+
+
+@pytest.mark.parametrize("stop", ["clean", "process", "machine"])
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_nothing_is_lost_with_any_other_file_of_the_directory(damage: str, stop: str) -> None:
+    """One after the other: checkpoints, marks of a stop, whose partition it is."""
+    disk, held = crashed()
+    logs = start(disk)
+    for job in logs.checkpoint_jobs():
+        job.run()
+    if stop == "clean":
+        logs.close()
+    else:
+        disk.process_death()
+        disk.boot += "+" if stop == "machine" else ""
+    garbled = [
+        path
+        for path in disk.files
+        if not path.endswith((".log", ".index", ".timeindex", ".snapshot", ".lock"))
+        and "epoch-checkpoint" not in path
+    ]
+    assert len(garbled) > 8
+    for path in garbled:
+        damaged = copy.deepcopy(disk)
+        garble(damaged, path, damage)
+        if path.endswith("meta.properties") and damage not in ("gone", "zeroes"):
+            with pytest.raises(LogsError, match=r"meta\.properties"):
+                start(damaged)
+            continue
+        log = only(start(damaged))
+        assert values(log) == held, path
+        assert log.log_end_offset == len(held), path
 
 
 def test_a_flipped_byte_cuts_there_after_the_machine_died(
@@ -342,6 +383,15 @@ def test_a_compaction_is_completed_or_undone(cleaned: bool) -> None:
 
 
 def test_every_flipped_bit_of_a_segment_is_met_after_a_power_cut() -> None:
+    every_flipped_bit_is_met()
+
+
+def test_a_recovery_that_checks_no_sum_is_seen() -> None:
+    with broken("recover_without_crc"), pytest.raises((AssertionError, ApiError)):
+        every_flipped_bit_is_met()
+
+
+def every_flipped_bit_is_met() -> None:
     """What is left begins as it did; a batch whose place is in doubt is not among it."""
     disk, held = crashed(8)
     disk.boot += "+"
