@@ -28,8 +28,12 @@ _SIZES = (0, 0, 1, 1, 2, 3, 7, 20)
 _LONG_SIZES = (126, 127, 128, 200, 16_382, 16_383)
 
 
+OURS = {"DescribeRebalancesRequest", "DescribeRebalancesResponse"}
+"""Messages that Kafka has not."""
+
+
 def all_messages() -> list[type[Message]]:
-    """Every generated message class, in the order of their modules' names."""
+    """Every generated message class that Kafka has too, in the order of their modules' names."""
     found: list[type[Message]] = []
     package = ottla.wire.generated
     for info in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
@@ -40,6 +44,7 @@ def all_messages() -> list[type[Message]]:
             if isinstance(value, type)
             and issubclass(value, Message)
             and value.__module__ == info.name
+            and value.__name__ not in OURS
         ]
     return found
 

@@ -1,4 +1,4 @@
-"""`ottla group`: list, describe, reset, delete, offset-delete."""
+"""`ottla group`: list, describe, why, reset, delete, offset-delete."""
 
 import sys
 import time
@@ -11,6 +11,7 @@ from ottla.cli.connect import Failure, brokers_option, explain, run
 from ottla.cli.lag import age_text, lag_times, write_rates
 from ottla.cli.moments import duration_ms, moment_ms
 from ottla.cli.output import block, echo_json, echo_lines, echo_rows, format_option, table
+from ottla.cli.rebalances import why
 from ottla.client.cluster_view import ClusterView, NoSuchTopicError
 from ottla.client.groups import DescribedGroup, Groups, Member
 from ottla.client.offsets import bounds, list_offsets, partitions_of
@@ -35,6 +36,9 @@ LAG_COLUMNS = (
 @click.group()
 def group() -> None:
     """List, describe, reset and delete consumer groups."""
+
+
+group.add_command(why)
 
 
 @group.command("list")

@@ -118,6 +118,22 @@ class Groups:
             raise ApiError(ErrorCode.GROUP_ID_NOT_FOUND, f"group {group!r} does not exist")
         return _classic_group(answer, coordinator)
 
+    async def rebalances(self, group: str) -> list[Any]:
+        """The last rebalances, the oldest first, as `DescribedRebalance` rows. Only Ottla knows.
+
+        Raises:
+            ApiError: GROUP_ID_NOT_FOUND; UNSUPPORTED_VERSION, the broker is not Ottla's.
+        """
+        from ottla.wire.generated.describe_rebalances import DescribeRebalancesRequest
+
+        async def attempt() -> list[Any]:
+            response = await self._ask(group, DescribeRebalancesRequest(group_ids=[group]))
+            (answer,) = response.groups
+            check(answer.error_code, answer.error_message, about=f"group {group!r}")
+            return list(answer.rebalances)
+
+        return await self._view.ask(attempt)
+
     async def committed(
         self,
         group: str,

@@ -3,6 +3,7 @@
 import re
 
 from ottla.handlers.context import Context
+from ottla.handlers.registry import ours
 from ottla.model.errors import ErrorCode
 from ottla.wire.generated.api_versions import (
     ApiVersion,
@@ -13,6 +14,8 @@ from ottla.wire.generated.api_versions import (
 )
 
 PRODUCE = 0
+OTTLA = "ottla"
+"""The software name of our own client."""
 
 FEATURES: tuple[tuple[str, int, int], ...] = (
     ("group.version", 0, 1),
@@ -32,8 +35,11 @@ def api_versions(context: Context, request: ApiVersionsRequest) -> ApiVersionsRe
         if not (_SOFTWARE.fullmatch(name) and _SOFTWARE.fullmatch(version)):
             return ApiVersionsResponse(error_code=ErrorCode.INVALID_REQUEST)
         context.client.software = (name, version)
+    served = context.broker.supported
+    if context.client.software[0] == OTTLA:
+        served = [*served, *ours()]
     return ApiVersionsResponse(
-        api_keys=[_version(*row) for row in context.broker.supported],
+        api_keys=[_version(*row) for row in served],
         supported_features=[
             SupportedFeatureKey(name=name, min_version=low, max_version=high)
             for name, low, high in FEATURES

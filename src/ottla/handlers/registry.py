@@ -67,8 +67,12 @@ HANDLERS: dict[int, str] = {
     90: "share_groups:describe_share_group_offsets",
     91: "share_groups:alter_share_group_offsets",
     92: "share_groups:delete_share_group_offsets",
+    28532: "rebalances:describe_rebalances",
 }
 """API key -> module and function below `ottla.handlers`."""
+
+FIRST_OF_OURS = 10_000
+"""Kafka's API keys are below; what is above is told to our own client alone."""
 
 
 SHORTCUTS: dict[int, str] = {0: "produce_one:produce_one"}
@@ -133,6 +137,19 @@ def _load(place: str) -> Callable[..., Any]:
     return found
 
 
-def supported() -> list[tuple[int, int, int]]:
-    """(API key, lowest version, highest version) of what is implemented, ascending."""
-    return [(key, API[key].min_version, API[key].max_version) for key in sorted(HANDLERS)]
+Row = tuple[int, int, int]
+"""(API key, lowest version, highest version)"""
+
+
+def supported() -> list[Row]:
+    """What is implemented of Kafka's, ascending."""
+    return [_row(key) for key in sorted(HANDLERS) if key < FIRST_OF_OURS]
+
+
+def ours() -> list[Row]:
+    """What only our own client is told of, ascending."""
+    return [_row(key) for key in sorted(HANDLERS) if key >= FIRST_OF_OURS]
+
+
+def _row(key: int) -> Row:
+    return key, API[key].min_version, API[key].max_version

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from ottla.coordinator.group.classic import STABLE
 from ottla.coordinator.group.consumer import ConsumerGroup, default_assignor
 from ottla.coordinator.group.consumer_member import ConsumerMember
+from ottla.coordinator.group.history import Rebalance
 from ottla.coordinator.group.kinds import Out
 from ottla.coordinator.group.members import Member
 from ottla.coordinator.group.records import OffsetStored
@@ -38,6 +39,14 @@ def delete_groups(shard: GroupShard, group_ids: Sequence[str], waiter: Waiter) -
             out.records.extend(group.tombstones())
     out.answers.append((waiter, results))
     return out
+
+
+def rebalances(shard: GroupShard, group_id: str) -> list[Rebalance]:
+    """The last rebalances of a group of any kind, oldest first. Raises ApiError: no such group."""
+    group = shard.groups.get(group_id)
+    if group is None:
+        raise ApiError(ErrorCode.GROUP_ID_NOT_FOUND, f"Group {group_id} not found.")
+    return list(group.history.rebalances)
 
 
 def describe_group(shard: GroupShard, group_id: str, api_version: int) -> DescribedGroup:

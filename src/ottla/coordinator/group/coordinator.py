@@ -444,6 +444,12 @@ class GroupCoordinator:
         group = None if shard is None else shard.groups.get(group_id)
         return [] if group is None else list(group.history.rebalances)
 
+    async def describe_rebalances(self, group_id: str) -> list[Rebalance]:
+        """The last rebalances of a group, oldest first. Raises ApiError: it is not known."""
+        return await self._runtime.read(
+            self.partition_for(group_id), lambda shard: administration.rebalances(shard, group_id)
+        )
+
     def peek(self, group_id: str) -> ClassicGroup | None:
         """A classic group as it is now, for the console and for tests."""
         shard = self._runtime.peek(self.partition_for(group_id))

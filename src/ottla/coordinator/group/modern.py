@@ -14,6 +14,7 @@ Deadlines: ("session", group, member) and, for kinds that take partitions away
 from members, ("rebalance", group, member).
 """
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from enum import IntEnum
@@ -26,6 +27,8 @@ from ottla.coordinator.group.records import NO_TIMESTAMP, GroupRecord
 from ottla.coordinator.group.surroundings import Surroundings
 from ottla.coordinator.outcome import Waiter
 from ottla.model.errors import ApiError, ErrorCode
+
+log = logging.getLogger(__name__)
 
 JOIN_EPOCH = 0
 LEAVE_EPOCH = -1
@@ -110,6 +113,8 @@ class ModernGroup(ABC, Generic[M]):
         self.looks_at_topics = True
         """The next heartbeat compares the topics with `metadata_hash`."""
         self._causes: list[Cause] = []
+        self._is_stable_then = False
+        """The epoch about to begin finds every member at its target."""
 
     # The parts a kind adds
 
@@ -184,6 +189,16 @@ class ModernGroup(ABC, Generic[M]):
         for cause in causes[1:]:
             self.history.add(cause)
         self.history.joined(epoch, len(self.members), causes[0].at_ms)
+        if self._is_stable_then or not self.members:
+            self.history.stable(causes[0].at_ms)
+        log.info(
+            "Group %s goes to epoch %d: %s %s%s",
+            self.group_id,
+            epoch,
+            causes[0].member_id,
+            causes[0].why.value,
+            f" ({causes[0].reason})" if causes[0].reason else "",
+        )
 
     # Why
 
@@ -201,10 +216,14 @@ class ModernGroup(ABC, Generic[M]):
     def decide(self) -> None:
         """A decision begins: what an earlier, refused one had noted is not why."""
         self._causes.clear()
+        self._is_stable_then = False
 
     def stable(self, now_ms: int) -> None:
-        """Every member has reached its target: the rebalance is over."""
-        self.history.stable(now_ms)
+        """Every member has reached its target: the rebalance is over, or will be as it begins."""
+        if self._causes:
+            self._is_stable_then = True
+        else:
+            self.history.stable(now_ms)
 
     # Deadlines
 

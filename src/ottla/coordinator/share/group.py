@@ -177,6 +177,8 @@ class ShareGroup(ModernGroup[ShareMember]):
             member.previous_epoch = member.epoch
             member.epoch, member.assigned = epoch, target
             records.append(rows.current(self.group_id, member))
+            if all(each.epoch == epoch for each in everybody.values()):
+                self.stable(now_ms)
         news = joins or known is None or known.assigned != member.assigned
         self.expect_heartbeat(member_id, now_ms)
         return records, member, news

@@ -77,4 +77,5 @@ ROWS: tuple[tuple[int, str, int, int, int | None, int | None, str], ...] = (
     (90, "DESCRIBE_SHARE_GROUP_OFFSETS", 0, 1, 0, None, "describe_share_group_offsets"),
     (91, "ALTER_SHARE_GROUP_OFFSETS", 0, 0, 0, None, "alter_share_group_offsets"),
     (92, "DELETE_SHARE_GROUP_OFFSETS", 0, 0, 0, None, "delete_share_group_offsets"),
+    (28532, "DESCRIBE_REBALANCES", 0, 0, 0, None, "describe_rebalances"),
 )
