@@ -125,7 +125,15 @@ class FakeContext:
         return resource_type != self._denied
 
 
-OURS = frozenset({"log.dir.max.bytes", "record.validation"})
+OURS = frozenset(
+    {
+        "group.consumer.settling.heartbeat.interval.ms",
+        "group.drop.members.on.disconnect",
+        "group.streams.settling.heartbeat.interval.ms",
+        "log.dir.max.bytes",
+        "record.validation",
+    }
+)
 """Settings that Kafka does not have."""
 
 
