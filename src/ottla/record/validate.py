@@ -184,7 +184,7 @@ def _must_see_times(
         and (
             max_timestamp - now_ms > rules.timestamp_after_max_ms
             or max_timestamp < base_timestamp
-            or base_timestamp < NO_TIMESTAMP
+            or (base_timestamp < 0 and not base_timestamp == max_timestamp == NO_TIMESTAMP)
             or rules.timestamp_before_max_ms != UNLIMITED_MS
         )
     )

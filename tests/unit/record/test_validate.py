@@ -214,3 +214,14 @@ def test_a_codec_of_another_kind_of_block_is_refused() -> None:
     batch[22] |= GZIP
     set_crc(batch)
     assert code_of(batch) is ErrorCode.UNKNOWN_SERVER_ERROR
+
+
+def test_records_without_a_time_are_not_those_of_1970() -> None:
+    """librdkafka says 0 is the latest of them; by that they would expire at once."""
+    sent = bytearray(build_batch([Record(timestamp=-1, value=b"v")] * 3))
+    assert check(bytes(sent)).batch == sent
+    sent[35:43] = bytes(8)
+    set_crc(sent, 0)
+    produced = check(sent)
+    assert (produced.base_timestamp, produced.max_timestamp) == (-1, -1)
+    assert read_header(produced.batch).max_timestamp == -1
