@@ -130,6 +130,7 @@ class Client:
             if not count:
                 if self._is_done():
                     return True
+                await asyncio.sleep(0.1)
                 continue
             attempt = self._begin(producer)
             attempt.read += read
@@ -230,7 +231,7 @@ class Client:
         place = TopicPartition(TOPIC, self.job.peeks_at)
         read: list[bytes] = []
         async with Consumer(
-            view, isolation=IsolationLevel.READ_COMMITTED, max_wait_ms=0
+            view, isolation=IsolationLevel.READ_COMMITTED, max_wait_ms=50
         ) as consumer:
             consumer.assign({place: 0})
             for batch in await consumer.poll(50):

@@ -150,6 +150,7 @@ class Reader:
         self._host = host
         self._ends = ends
         self._positions = dict.fromkeys(range(PARTITIONS), 0)
+        self._pause_s = random.Random(f"{name} {world.seed}").choice((0.0, 0.1, 0.3))
 
     async def run(self) -> None:
         while True:
@@ -165,6 +166,7 @@ class Reader:
                     )
                     while not self._is_done():
                         await self._read(consumer)
+                        await asyncio.sleep(self._pause_s)
                     return
             except (ApiError, PeerError):
                 await asyncio.sleep(0.2)
