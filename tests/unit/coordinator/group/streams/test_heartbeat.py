@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from tests.support.streams_world import EndpointRequest, StreamsWorld, TopicInfo, part
 
+from ottla.config.broker_config import BrokerConfig
 from ottla.coordinator.group import administration, commits
 from ottla.coordinator.group.settings import Caller
 from ottla.coordinator.group.streams import describe, heartbeat
@@ -220,6 +221,25 @@ def test_nothing_is_made_for_groups_that_are_none() -> None:
     request = StreamsGroupHeartbeatRequest(group_id="h", member_id="a", member_epoch=3)
     assert not heartbeat.missing_topics(world.shard, request)
     assert world.join("a").error_code == ErrorCode.GROUP_ID_NOT_FOUND
+
+
+def test_a_full_group_takes_nobody_else() -> None:
+    world = StreamsWorld()
+    world.surroundings.config = BrokerConfig({"group.streams.max.size": "1"})
+    world.join("a")
+    assert world.join("b").error_code == ErrorCode.GROUP_MAX_SIZE_REACHED
+    assert world.code("a") is ErrorCode.NONE
+    world.leave("a")
+    assert world.join("b").error_code == ErrorCode.NONE
+
+
+def test_offsets_of_what_is_read_are_kept_from_deletion() -> None:
+    world = StreamsWorld(part("t", **STATEFUL), topics={"t": 1, "log": 1})
+    world.join("a")
+    assert world.group.is_subscribed_to("t")
+    assert not world.group.is_subscribed_to("log")
+    world.leave("a")
+    assert not world.group.is_subscribed_to("t")
 
 
 def test_a_stale_topology_is_told_and_a_newer_one_refused() -> None:
