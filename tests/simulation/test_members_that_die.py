@@ -15,6 +15,11 @@ from ottla.wire.generated.find_coordinator import FindCoordinatorRequest
 from ottla.wire.generated.heartbeat import HeartbeatRequest
 from ottla.wire.generated.join_group import JoinGroupRequest, JoinGroupRequestProtocol
 from ottla.wire.generated.share_group_heartbeat import ShareGroupHeartbeatRequest
+from ottla.wire.generated.streams_group_heartbeat import (
+    StreamsGroupHeartbeatRequest,
+    Subtopology,
+    Topology,
+)
 from ottla.wire.generated.sync_group import SyncGroupRequest
 
 SESSION_MS = 45_000
@@ -84,6 +89,23 @@ async def sharing(client: RawClient) -> str:
     return "sharing"
 
 
+async def streaming(client: RawClient) -> str:
+    """Join a streams group; its id."""
+    request = StreamsGroupHeartbeatRequest(
+        group_id="g",
+        member_id="streaming",
+        rebalance_timeout_ms=60_000,
+        topology=Topology(subtopologies=[Subtopology(source_topics=["rides"])]),
+        process_id="p",
+        active_tasks=[],
+        standby_tasks=[],
+        warmup_tasks=[],
+    )
+    while (await client.call(request, 0)).error_code:
+        await asyncio.sleep(0.01)
+    return "streaming"
+
+
 def state(world: World) -> str:
     assert world.broker is not None
     group = world.broker.groups.peek_any("g")
@@ -97,7 +119,7 @@ def last_cause(world: World) -> tuple[str, Why]:
     return cause.member_id, cause.why
 
 
-KINDS = {"classic": join, "consumer": newer, "share": sharing}
+KINDS = {"classic": join, "consumer": newer, "share": sharing, "streams": streaming}
 everywhere = pytest.mark.parametrize("enter", KINDS.values(), ids=KINDS.keys())
 Enter = Callable[[RawClient], Awaitable[str]]
 

@@ -33,6 +33,7 @@ SETTINGS = {
     "listeners": f"PLAINTEXT://{BROKER}:{PORT}",
     "offsets.topic.num.partitions": "1",
     "group.initial.rebalance.delay.ms": "0",
+    "group.streams.initial.rebalance.delay.ms": "0",
 }
 
 
