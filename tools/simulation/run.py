@@ -63,15 +63,21 @@ class Shape:
         }
 
 
-def run(seed: int, *, trace: list[str] | None = None) -> Ran:
-    """Live through a seed. `trace` gets every line of what happened."""
+def run(seed: int, *, trace: list[str] | None = None, traced: bool = True) -> Ran:
+    """Live through a seed; `trace` and `traced` as for `live_through`."""
     history = History()
 
     async def live(world: World, faults: list[Fault]) -> None:
         await _live(seed, world, faults)
 
     return live_through(
-        seed, Shape.of(seed), history, live, lambda: violations(history, CHECKERS), trace=trace
+        seed,
+        Shape.of(seed),
+        history,
+        live,
+        lambda: violations(history, CHECKERS),
+        trace=trace,
+        traced=traced,
     )
 
 

@@ -42,14 +42,20 @@ SETTINGS = {
 }
 
 
+def _forget(line: str) -> None:
+    """Nobody wants to know."""
+
+
 class World:
     """Made on a virtual loop; `shape` says how this world differs from others."""
 
-    def __init__(self, seed: int, shape: "Any", history: History, trace: Callable[[str], None]):
+    def __init__(
+        self, seed: int, shape: "Any", history: History, trace: Callable[[str], None] | None
+    ):
         self.seed = seed
         self.shape = shape
         self.history = history
-        self.trace = trace
+        self.trace = trace if trace is not None else _forget
         self.loop = asyncio.get_running_loop()
         self.chance = random.Random(f"world {seed}")
         self.elected: tuple[str, ...] = (TOPIC,)

@@ -55,7 +55,7 @@ class MemoryNetwork:
         self.context = copy_context()
         """Of whoever made the network: what travels does so though its sender has died."""
         self.links: list[Link] = []
-        self.trace: Trace = trace if trace is not None else lambda line: None
+        self.trace = trace
         self._listening: dict[Address, MemoryServer] = {}
         self._cut: set[frozenset[str]] = set()
         self._slow: dict[frozenset[str], float] = {}
@@ -265,6 +265,8 @@ class Link:
         gone.lose(ConnectionResetError(104, "Connection reset by peer"))
 
     def record(self, what: str, detail: str = "") -> None:
+        if self.network.trace is None:
+            return
         self.network.trace(f"{self.loop.time():.6f} link {self.number} {what} {detail}".rstrip())
 
 

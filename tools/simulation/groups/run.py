@@ -37,15 +37,21 @@ class GroupShape(Shape):
         }
 
 
-def run(seed: int, *, trace: list[str] | None = None) -> Ran:
-    """Live through a seed. `trace` gets every line of what happened."""
+def run(seed: int, *, trace: list[str] | None = None, traced: bool = True) -> Ran:
+    """Live through a seed; `trace` and `traced` as for `live_through`."""
     history = GroupHistory()
 
     async def live(world: World, faults: list[Fault]) -> None:
         await _live(seed, world, history, faults)
 
     return live_through(
-        seed, GroupShape.of(seed), history, live, lambda: violations(history), trace=trace
+        seed,
+        GroupShape.of(seed),
+        history,
+        live,
+        lambda: violations(history),
+        trace=trace,
+        traced=traced,
     )
 
 

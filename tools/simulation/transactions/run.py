@@ -46,8 +46,8 @@ class TransactionShape(Shape):
         }
 
 
-def run(seed: int, *, trace: list[str] | None = None) -> Ran:
-    """Live through a seed. `trace` gets every line of what happened."""
+def run(seed: int, *, trace: list[str] | None = None, traced: bool = True) -> Ran:
+    """Live through a seed; `trace` and `traced` as for `live_through`."""
     history = TransactionHistory()
 
     async def live(world: World, faults: list[Fault]) -> None:
@@ -60,6 +60,7 @@ def run(seed: int, *, trace: list[str] | None = None) -> Ran:
         live,
         lambda: violations(history),
         trace=trace,
+        traced=traced,
     )
 
 
