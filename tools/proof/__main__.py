@@ -12,7 +12,16 @@ from tests.support.target import running_target
 from tools.proof import frames, fuzz, kill9, power, simulation, table, transactional_copy
 from tools.subject import Ottla
 
-PARTS = ("decoders", "frames", "simulation", "transactions", "power", "kill9", "transactional-copy")
+PARTS = (
+    "decoders",
+    "frames",
+    "simulation",
+    "transactions",
+    "groups",
+    "power",
+    "kill9",
+    "transactional-copy",
+)
 SIMULATED = {"simulation": "records", "transactions": "transactions", "groups": "groups"}
 """Tables of simulated lives, and what is lived through in each."""
 
