@@ -7,18 +7,10 @@ PACKAGES = ("storage", "record", "replica", "coordinator", "metadata", "net")
 
 #: Module -> (the tests that cover it, why they are not its own).
 ELSEWHERE: dict[str, tuple[str, str]] = {
-    "coordinator/transaction/coordinator.py": (
-        "tests/interop/test_transactions.py",
-        "the shard, its runtime and the markers together",
-    ),
-    "coordinator/transaction/markers.py": ("tests/interop/test_transactions.py", "a protocol"),
+    "coordinator/transaction/markers.py": ("tests/unit/broker/test_transactions.py", "a protocol"),
     "coordinator/transaction/settings.py": (
         "tests/unit/coordinator/transaction/test_shard.py",
         "values only",
-    ),
-    "coordinator/transaction/state.py": (
-        "tests/unit/coordinator/transaction/test_shard.py",
-        "which states follow which",
     ),
     "coordinator/group/administration.py": (
         "tests/transcripts/test_groups.py",

@@ -1,6 +1,8 @@
 """The transaction coordinator's place in the broker: its partitions, and markers into local logs."""
 
+import asyncio
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable
 
 from ottla.broker.groups import Groups, PartitionPort
@@ -27,6 +29,10 @@ def _taken_from(config: BrokerConfig) -> dict[str, int]:
     return {name: getattr(config, name) for name in TransactionSettings.__dataclass_fields__}
 
 
+MARKERS_A_TURN = 64
+"""Written in one turn of the loop, of however many transactions; the others in the turns after."""
+
+
 class LocalMarkers:
     """Writes markers into the partitions led here; the group coordinator hears of its own."""
 
@@ -34,6 +40,9 @@ class LocalMarkers:
         self._replicas = replicas
         self._groups = groups
         self._clock = clock
+        self._unwritten: deque[tuple[TopicPartition, Ending]] = deque()
+        self._left = MARKERS_A_TURN
+        self._next_turn: asyncio.Handle | None = None
         self.image: Image | None = None
 
     def write(
@@ -42,25 +51,49 @@ class LocalMarkers:
         coordinator_epoch: LeaderEpoch,
         written: Callable[[bool], None],
     ) -> None:
-        marker = EndTxnMarker(prepared.commits, coordinator_epoch)
-        rest = Rest(written)
-        for name in sorted(prepared.partitions):
-            if self._is_gone(name):
-                continue
-            rest.count += 1
-            try:
-                self.write_one(
-                    name,
-                    prepared.producer_id,
-                    prepared.producer_epoch,
-                    marker,
-                    prepared.version,
-                    rest.committed,
-                )
-            except (ApiError, StorageError) as error:
-                log.warning("%s has no marker of %s: %s", name, prepared.transactional_id, error)
-                rest.committed(ApiError(ErrorCode.KAFKA_STORAGE_ERROR))
-        rest.committed(None)
+        ending = Ending(prepared, EndTxnMarker(prepared.commits, coordinator_epoch), written)
+        ending.count += len(prepared.partitions)
+        self._unwritten.extend((name, ending) for name in sorted(prepared.partitions))
+        self._write_some()
+        ending.committed(None)
+
+    def _write_some(self) -> None:
+        """Write as many as this turn may have, and the rest from the next on."""
+        while self._unwritten and self._left:
+            self._left -= 1
+            self._write_for(*self._unwritten.popleft())
+        if self._next_turn is None:
+            self._next_turn = asyncio.get_running_loop().call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._next_turn = None
+        self._left = MARKERS_A_TURN
+        if self._unwritten:
+            self._write_some()
+
+    def _write_for(self, name: TopicPartition, ending: "Ending") -> None:
+        if self._is_gone(name):
+            ending.committed(None)
+            return
+        prepared = ending.prepared
+        try:
+            self.write_one(
+                name,
+                prepared.producer_id,
+                prepared.producer_epoch,
+                ending.marker,
+                prepared.version,
+                ending.committed,
+            )
+        except (ApiError, StorageError) as error:
+            log.warning("%s has no marker of %s: %s", name, prepared.transactional_id, error)
+            ending.committed(ApiError(ErrorCode.KAFKA_STORAGE_ERROR))
+
+    def close(self) -> None:
+        """Write no more: what is left is written after the next start."""
+        self._unwritten.clear()
+        if self._next_turn is not None:
+            self._next_turn.cancel()
 
     def _is_gone(self, name: TopicPartition) -> bool:
         topic = None if self.image is None else self.image.topics.get(name.topic)
@@ -91,13 +124,20 @@ class LocalMarkers:
         partition.when_committed(end, committed)
 
 
-class Rest:
-    """How many markers are not committed yet; the caller's own turn counts as one."""
+class Ending:
+    """A transaction on its way to its partitions: how many markers are not committed yet.
 
-    def __init__(self, written: Callable[[bool], None]) -> None:
+    The turn in which it begins counts as one, so that nobody hears of the end before it is over.
+    """
+
+    def __init__(
+        self, prepared: Transaction, marker: EndTxnMarker, written: Callable[[bool], None]
+    ) -> None:
+        self.prepared = prepared
+        self.marker = marker
+        self.count = 1
         self._written = written
         self._all = True
-        self.count = 1
 
     def committed(self, error: ApiError | None) -> None:
         self._all = self._all and error is None
@@ -133,6 +173,11 @@ class Transactions(TransactionCoordinator):
         """Take over changed settings; they count from the next decision on."""
         for name, value in _taken_from(config).items():
             setattr(self.settings, name, value)
+
+    def close(self) -> None:
+        """Stop; markers not written by now are written after the next start."""
+        super().close()
+        self.local_markers.close()
 
     def follow(self, image: Image, delta: Delta) -> None:
         """Load and unload with the leadership of the topic's partitions."""

@@ -1,9 +1,11 @@
 """WriteTxnMarkers, and DescribeProducers: what partitions here know of producers."""
 
 import asyncio
+from typing import TypeAlias
 
 from ottla.handlers.context import Context
 from ottla.handlers.resolve import leader_of, topic_by_name
+from ottla.handlers.slices import Slices
 from ottla.model.errors import ApiError, ErrorCode, StorageError
 from ottla.model.ids import PartitionId, TopicName, TopicPartition
 from ottla.record.control import EndTxnMarker
@@ -34,27 +36,46 @@ async def write_txn_markers(
     ):
         raise ApiError(ErrorCode.CLUSTER_AUTHORIZATION_FAILED)
     response = WriteTxnMarkersResponse()
+    slices = Slices(context.broker.transport_clock)
+    waits: list[Wait] = []
     for asked in request.markers:
         result = WritableTxnMarkerResult(producer_id=asked.producer_id)
         response.markers.append(result)
         for topic in asked.topics:
-            rows = [
-                WritableTxnMarkerPartitionResult(
-                    partition_index=number,
-                    error_code=await _write(context, asked, topic.name, number),
-                )
-                for number in topic.partition_indexes
-            ]
-            result.topics.append(WritableTxnMarkerTopicResult(name=topic.name, partitions=rows))
+            rows = WritableTxnMarkerTopicResult(name=topic.name)
+            result.topics.append(rows)
+            for number in topic.partition_indexes:
+                row = WritableTxnMarkerPartitionResult(partition_index=number)
+                rows.partitions.append(row)
+                wait = _write(context, asked, topic.name, row)
+                if wait is not None:
+                    waits.append((row, wait))
+                if slices.is_over():
+                    await slices.rest()
+    for row, committed in waits:
+        error = await committed
+        if error is not None:
+            row.error_code = error.code
+    await slices.rest_before_answer()
     return response
 
 
-async def _write(
-    context: Context, asked: WritableTxnMarker, topic: TopicName, number: PartitionId
-) -> ErrorCode:
+Wait: TypeAlias = tuple[WritableTxnMarkerPartitionResult, "asyncio.Future[ApiError | None]"]
+"""A row, and what says whether its marker is committed."""
+
+
+def _write(
+    context: Context,
+    asked: WritableTxnMarker,
+    topic: TopicName,
+    row: WritableTxnMarkerPartitionResult,
+) -> "asyncio.Future[ApiError | None] | None":
+    """Append a marker; what its commit is awaited with, or None: `row` says what became of it."""
+    number = row.partition_index
     image = context.broker.image.topics.get(topic)
     if image is None or not 0 <= number < len(image.partitions):
-        return ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+        row.error_code = ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+        return None
     committed: asyncio.Future[ApiError | None] = asyncio.get_running_loop().create_future()
 
     def answer(error: ApiError | None) -> None:
@@ -71,26 +92,27 @@ async def _write(
             answer,
         )
     except ApiError as refused:
-        return refused.code
+        row.error_code = refused.code
+        return None
     except StorageError:
-        return ErrorCode.KAFKA_STORAGE_ERROR
-    error = await committed
-    return ErrorCode.NONE if error is None else error.code
+        row.error_code = ErrorCode.KAFKA_STORAGE_ERROR
+        return None
+    return committed
 
 
-def describe_producers(
+async def describe_producers(
     context: Context, request: DescribeProducersRequest
 ) -> DescribeProducersResponse:
     response = DescribeProducersResponse()
+    slices = Slices(context.broker.transport_clock)
     for topic in request.topics:
-        response.topics.append(
-            TopicResponse(
-                name=topic.name,
-                partitions=[
-                    _describe(context, topic.name, number) for number in topic.partition_indexes
-                ],
-            )
-        )
+        rows = TopicResponse(name=topic.name)
+        response.topics.append(rows)
+        for number in topic.partition_indexes:
+            rows.partitions.append(_describe(context, topic.name, number))
+            if slices.is_over():
+                await slices.rest()
+    await slices.rest_before_answer()
     return response
 
 

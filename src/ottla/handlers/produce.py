@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 from ottla.handlers.context import Context, Reply
 from ottla.handlers.resolve import leader_of, topic_of
 from ottla.model.errors import ApiError, ErrorCode, ProtocolError, StorageError
-from ottla.model.ids import Offset, PartitionId
+from ottla.model.ids import Offset, PartitionId, TopicPartition
 from ottla.model.isolation import Acks
 from ottla.model.names import INTERNAL_TOPICS
 from ottla.model.workers import Lane, Later
@@ -299,9 +299,7 @@ class Guard:
         for producer, replicas in by_producer.items():
             try:
                 if self._takes_in:
-                    await self._transactions.add_partitions(
-                        self.transactional_id, producer, [r.name for r in replicas], 2
-                    )
+                    await self._take_in(producer, [replica.name for replica in replicas])
                 else:
                     for replica in replicas:
                         await self._transactions.verify(
@@ -310,6 +308,21 @@ class Guard:
             except ApiError as error:
                 for replica in replicas:
                     self._refused[id(replica)] = self._told(error)
+
+    async def _take_in(self, producer: tuple[int, int], names: list[TopicPartition]) -> None:
+        """Take partitions in, asking again for a while if the transaction before is being ended."""
+        settings = self._transactions.settings
+        backoff_ms = settings.add_partitions_to_txn_retry_backoff_ms
+        left_ms = settings.add_partitions_to_txn_retry_backoff_max_ms
+        while True:
+            try:
+                await self._transactions.add_partitions(self.transactional_id, producer, names, 2)
+                return
+            except ApiError as error:
+                left_ms -= backoff_ms
+                if error.code is not ErrorCode.CONCURRENT_TRANSACTIONS or left_ms <= 0:
+                    raise
+            await asyncio.sleep(backoff_ms / 1_000)
 
     def check(self, replica: Partition, produced: ProducedBatch) -> None:
         """May this batch be appended now? Raises ApiError."""

@@ -26,6 +26,7 @@ from ottla.storage.recovery import batches, opening
 from ottla.storage.segment import Segment
 from ottla.testing import broken_groups, broken_transactions
 from ottla.testing.broken_transactions import Patch
+from ottla.testing.dying import DYING
 
 log = logging.getLogger("ottla.broken")
 
@@ -164,9 +165,10 @@ def breaker(name: str) -> Callable[[Broker], None]:
     """Break the assembled broker of this process for good, before it listens.
 
     Raises:
-        ValueError: `name` is none of `BROKEN`.
+        ValueError: `name` is none of `BROKEN` and `DYING`.
     """
-    if name not in BROKEN:
-        raise ValueError(f"OTTLA_BREAK={name}: there is only {', '.join(BROKEN)}")
+    switches = BROKEN | DYING
+    if name not in switches:
+        raise ValueError(f"OTTLA_BREAK={name}: there is only {', '.join(switches)}")
     log.warning("this broker is broken on purpose: %s", name)
-    return lambda broker: BROKEN[name](setattr)
+    return lambda broker: switches[name](setattr)

@@ -38,10 +38,10 @@ TRANSACTION_KEYS = (
         "How many replicas the transaction topic is created with. Ottla's default is 1, Kafka's is 3."),
     Key("transaction.state.log.segment.bytes", INT, 104_857_600, at_least(1), READ_ONLY, YES,
         "The segment size of the transaction topic."),
-    Key("add.partitions.to.txn.retry.backoff.ms", INT, 20, at_least(1), READ_ONLY, NOT_YET,
-        "How long the broker waits before it asks the coordinator again whether a partition belongs "
-        "to a transaction."),
-    Key("add.partitions.to.txn.retry.backoff.max.ms", INT, 100, at_least(0), READ_ONLY, NOT_YET,
+    Key("add.partitions.to.txn.retry.backoff.ms", INT, 20, at_least(1), READ_ONLY, YES,
+        "How long the broker waits before it asks the coordinator again to take a partition into a "
+        "transaction, while the one before is being ended."),
+    Key("add.partitions.to.txn.retry.backoff.max.ms", INT, 100, at_least(0), READ_ONLY, YES,
         "How long it goes on asking before the producer gets the error."),
     Key("producer.id.expiration.ms", INT, 86_400_000, at_least(1), CLUSTER_WIDE, YES,
         "How long a partition remembers an idempotent producer that no longer writes; too short a "
