@@ -199,11 +199,10 @@ class ShareGroup(ModernGroup[ShareMember]):
         ]
 
     def wake(self, key: tuple[str, ...], now_ms: int) -> Out:
-        """A session is over."""
-        member_id = key[2]
-        if key[0] != "session" or member_id not in self.members:
+        """A session is over; other deadlines are of a group whose place this one took."""
+        if key[0] != "session" or key[2] not in self.members:
             return Out()
-        return self.give_up_on(self.members[member_id], Why.SESSION_EXPIRED, now_ms)
+        return self.give_up_on(self.members[key[2]], Why.SESSION_EXPIRED, now_ms)
 
     def give_up_on(self, member: ShareMember, why: Why, now_ms: int) -> Out:
         member_id = member.member_id

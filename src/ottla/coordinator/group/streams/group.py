@@ -327,6 +327,8 @@ class StreamsGroup(ModernGroup[StreamsMember]):
         self.decide()
         if key[0] == "initial":
             return self._first_target(now_ms)
+        if len(key) < 3:
+            return Out()  # of the group whose place this one took
         member = self.members.get(key[2])
         if member is None:
             return Out()

@@ -424,6 +424,16 @@ def test_a_group_is_listed_and_described() -> None:
         describe.describe(world.shard, "h")
 
 
+def test_deadlines_of_a_group_whose_place_was_taken_mean_nothing() -> None:
+    world = StreamsWorld(delay_ms=30)
+    for what in ("join", "sync", "regex", "downgrade"):
+        world.shard.deadlines.set((what, "g"), 10)
+    world.join("a")
+    world.advance(40)
+    world.settle("a")
+    assert len(world.has("a")[0]) == 4
+
+
 def test_an_empty_streams_group_may_become_a_classic_one() -> None:
     world = StreamsWorld()
     world.join("a")
