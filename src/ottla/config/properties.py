@@ -1,4 +1,4 @@
-r"""Java's .properties syntax, both ways (`java.util.Properties`).
+r"""Java's .properties syntax, as it is read (`java.util.Properties`).
 
 A logical line is `name=value`, `name: value` or `name value`; `#` and `!`
 start comments; a backslash at the end of a line joins the next one, whose
@@ -6,12 +6,11 @@ leading space is dropped. `\t \n \r \f \uXXXX` are escapes, any other escaped
 character is itself. The last of several lines with one name counts.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import NamedTuple
 
 _SPACE = " \t\f"
 _ESCAPES = {"t": "\t", "n": "\n", "r": "\r", "f": "\f"}
-_WRITTEN = {"\t": "\\t", "\n": "\\n", "\r": "\\r", "\f": "\\f", "\\": "\\\\"}
 
 
 class Property(NamedTuple):
@@ -28,14 +27,6 @@ def read_properties(text: str) -> list[Property]:
         ValueError: an escape `\\u` is not followed by four hexadecimal digits.
     """
     return [_split(line, number) for number, line in _logical_lines(text)]
-
-
-def write_properties(properties: Mapping[str, str]) -> str:
-    """Return lines that `read_properties` and Java read back as `properties`."""
-    return "".join(
-        f"{_escape(name, ' =:#!')}={_escape(value, ' ', first_only=True)}\n"
-        for name, value in properties.items()
-    )
 
 
 def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
@@ -92,18 +83,3 @@ def _unescape(text: str, number: int) -> str:
         # Java writes a character beyond 16 bits as two escapes.
         joined = joined.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     return joined
-
-
-def _escape(text: str, special: str, first_only: bool = False) -> str:
-    out = []
-    for index, character in enumerate(text):
-        if character in _WRITTEN:
-            out.append(_WRITTEN[character])
-        elif character in special and (index == 0 or not first_only):
-            out.append("\\" + character)
-        elif " " <= character <= "~":
-            out.append(character)
-        else:
-            units = character.encode("utf-16-be")
-            out.extend(f"\\u{units[i]:02x}{units[i + 1]:02x}" for i in range(0, len(units), 2))
-    return "".join(out)

@@ -109,7 +109,7 @@ def check(world: GroupWorld) -> None:
         assert (members.leader_id is None) == (len(members) == 0)
         assert set(members.unsynced) <= {member.member_id for member in members}
         instances = [member.instance_id for member in members if member.instance_id is not None]
-        assert len(instances) == len(set(instances)) == members.static_count
+        assert len(instances) == len(set(instances))
         for member in members:
             if member.instance_id is not None:
                 assert members.static_id(member.instance_id) == member.member_id

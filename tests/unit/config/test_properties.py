@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ottla.config.properties import Property, read_properties, write_properties
+from ottla.config.properties import Property, read_properties
 
 
 def _pairs(text: str) -> list[tuple[str, str]]:
@@ -59,11 +59,6 @@ def test_a_continuation_at_the_end_of_the_file_ends_there() -> None:
 def test_a_broken_escape_names_its_line() -> None:
     with pytest.raises(ValueError, match="line 2"):
         read_properties("a=1\nb=\\u00g0")
-
-
-@given(st.dictionaries(st.text(min_size=1), st.text()))
-def test_what_is_written_reads_back(properties: dict[str, str]) -> None:
-    assert dict(_pairs(write_properties(properties))) == properties
 
 
 @given(st.text())

@@ -2,7 +2,7 @@ import pytest
 
 from ottla.model.isolation import CompressionType, TimestampType
 from ottla.record.batch import read_header, verify_crc
-from ottla.record.builder import build_batch, build_sparse_batch
+from ottla.record.builder import build_batch
 from ottla.record.records import Record, read_records
 
 
@@ -44,40 +44,3 @@ def test_append_time_is_the_greatest_timestamp() -> None:
 def test_a_batch_of_nothing_is_not_built() -> None:
     with pytest.raises(ValueError, match="at least one"):
         build_batch([])
-
-
-def test_a_sparse_batch_keeps_offsets_and_ends() -> None:
-    kept = [Record(offset=103, timestamp=50, key=b"a"), Record(offset=107, timestamp=40, key=b"b")]
-    batch = build_sparse_batch(
-        kept, base_offset=100, last_offset=109, leader_epoch=2, producer_id=1, base_sequence=0
-    )
-    header = read_header(batch)
-    assert list(read_records(batch)) == kept
-    assert (header.base_offset, header.last_offset, header.records_count) == (100, 109, 2)
-    assert header.last_sequence == 9
-    assert header.max_timestamp == 50
-
-
-def test_a_delete_horizon_takes_the_base_timestamps_place() -> None:
-    kept = [Record(offset=3, timestamp=50, key=b"a")]
-    batch = build_sparse_batch(
-        kept, base_offset=0, last_offset=3, leader_epoch=2, delete_horizon_ms=9_000
-    )
-    assert read_header(batch).delete_horizon_ms == 9_000
-    assert list(read_records(batch)) == kept
-
-
-def test_a_sparse_batch_may_be_empty() -> None:
-    batch = build_sparse_batch(
-        [],
-        base_offset=5,
-        last_offset=8,
-        leader_epoch=2,
-        max_timestamp=77,
-        compression=CompressionType.GZIP,
-    )
-    header = read_header(batch)
-    assert len(batch) == 61
-    assert verify_crc(batch)
-    assert (header.records_count, header.max_timestamp, header.base_timestamp) == (0, 77, -1)
-    assert list(read_records(batch)) == []

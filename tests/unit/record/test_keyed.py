@@ -3,10 +3,11 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.sparse_batch import build_sparse_batch
 
 from ottla.model.errors import ApiError
 from ottla.record.batch import HEADER_SIZE, read_header, verify_crc
-from ottla.record.builder import build_batch, build_sparse_batch
+from ottla.record.builder import build_batch
 from ottla.record.keyed import keyed_records, rebuild
 from ottla.record.records import Record, read_records
 

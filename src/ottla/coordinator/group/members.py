@@ -218,10 +218,6 @@ class Members:
     def all_joined(self) -> bool:
         return self.joining_count == len(self._by_id) and not self.pending
 
-    @property
-    def static_count(self) -> int:
-        return len(self._static_ids)
-
     def rebalance_timeout_ms(self) -> int:
         """The longest any member may take to rejoin."""
         return max((member.rebalance_timeout_ms for member in self), default=0)

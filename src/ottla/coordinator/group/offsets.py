@@ -45,9 +45,6 @@ class Offsets:
                 return True
         return False
 
-    def has_open_transactions(self, group_id: str) -> bool:
-        return group_id in self._open
-
     def exists(self, group_id: str, topic: TopicName, partition: PartitionId) -> bool:
         """Committed or pending: is there something to delete?"""
         return self.get(group_id, topic, partition) is not None or self.is_pending(
