@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ottla.coordinator.group import administration, classic_requests, commits
-from ottla.coordinator.group.classic import java_uuid
+from ottla.coordinator.group.classic_join import java_uuid
 from ottla.coordinator.group.records import GroupStored, OffsetStored
 from ottla.coordinator.group.settings import Caller, GroupSettings
 from ottla.coordinator.group.shard import GroupShard

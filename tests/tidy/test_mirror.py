@@ -16,13 +16,29 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "tests/transcripts/test_groups.py",
         "describing, listing and deleting, in conversations",
     ),
+    "coordinator/group/classic_join.py": (
+        "tests/transcripts/test_groups.py",
+        "conversations with the core, readable line by line",
+    ),
     "coordinator/group/classic_members.py": (
         "tests/unit/coordinator/group/test_migration.py",
         "classic members of a group that was upgraded",
     ),
+    "coordinator/group/classic_rebalance.py": (
+        "tests/transcripts/test_groups.py",
+        "conversations with the core, readable line by line",
+    ),
     "coordinator/group/classic_requests.py": (
         "tests/transcripts/test_groups.py",
         "conversations with the core, readable line by line",
+    ),
+    "coordinator/group/classic_state.py": (
+        "tests/property/coordinator/test_group_reload.py",
+        "every move of a random life is one of the table",
+    ),
+    "coordinator/group/classic_stored.py": (
+        "tests/property/coordinator/test_group_reload.py",
+        "a fresh group over the same log is compared",
     ),
     "coordinator/group/commits.py": (
         "tests/transcripts/test_groups.py",

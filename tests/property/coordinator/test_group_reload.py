@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.group_world import GroupWorld
 
-from ottla.coordinator.group.classic import EMPTY, PREPARING, STABLE, ClassicGroup
+from ottla.coordinator.group.classic import ClassicGroup
+from ottla.coordinator.group.classic_state import EMPTY, PREPARING, STABLE
 from ottla.coordinator.group.shard import GroupShard
 
 CLIENTS = ("a", "b", "c", "d")

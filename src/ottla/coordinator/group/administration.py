@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from ottla.coordinator.group.classic import STABLE
+from ottla.coordinator.group.classic_state import STABLE
 from ottla.coordinator.group.consumer import ConsumerGroup, default_assignor
 from ottla.coordinator.group.consumer_member import ConsumerMember
 from ottla.coordinator.group.history import Rebalance

@@ -8,7 +8,8 @@ makes. Nobody waits.
 
 from typing import Any
 
-from ottla.coordinator.group.classic import java_uuid, join_error, rebalance_timeout_of
+from ottla.coordinator.group.classic_join import java_uuid, rebalance_timeout_of
+from ottla.coordinator.group.classic_rebalance import join_error
 from ottla.coordinator.group.consumer import ConsumerGroup
 from ottla.coordinator.group.consumer_member import UNREVOKED, ConsumerMember
 from ottla.coordinator.group.consumer_requests import Heartbeat

@@ -1,7 +1,8 @@
 """JoinGroup, SyncGroup, Heartbeat and LeaveGroup over the groups of a shard."""
 
 from ottla.coordinator.group import classic_members
-from ottla.coordinator.group.classic import ClassicGroup, join_error
+from ottla.coordinator.group.classic import ClassicGroup
+from ottla.coordinator.group.classic_rebalance import join_error
 from ottla.coordinator.group.consumer import ConsumerGroup
 from ottla.coordinator.group.kinds import Kind, Out
 from ottla.coordinator.group.records import GroupStored

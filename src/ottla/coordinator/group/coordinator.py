@@ -9,7 +9,9 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from ottla.coordinator.group import administration, classic_requests, commits, consumer_requests
-from ottla.coordinator.group.classic import ClassicGroup, GroupState, join_error
+from ottla.coordinator.group.classic import ClassicGroup
+from ottla.coordinator.group.classic_rebalance import join_error
+from ottla.coordinator.group.classic_state import GroupState
 from ottla.coordinator.group.consumer import assignor_names
 from ottla.coordinator.group.history import Rebalance
 from ottla.coordinator.group.kinds import Group
