@@ -19,6 +19,8 @@ FOR_EVER = float("inf")
 
 def two_owners(history: GroupHistory) -> Iterator[str]:
     """G1: in one generation, or epoch, a partition is given to one member."""
+    if history.changes_kind:
+        return
     owners: dict[tuple[int, int], Held] = {}
     for held in history.held:
         for partition in sorted(held.partitions):
@@ -58,9 +60,12 @@ def static_members(history: GroupHistory) -> Iterator[str]:
     entries = {(held.member_id, held.epoch): held.entry for held in history.held}
     seen: dict[str, dict[Hashable, Times]] = {}
     for each in (*history.held, *history.kept):
-        if each.instance_id is None or (isinstance(each, Kept) and each.outcome is not Outcome.OK):
+        entry = entries.get((each.member_id, each.epoch))
+        if each.instance_id is None or entry is None:
+            continue  # in an epoch whose answer was lost
+        if isinstance(each, Kept) and each.outcome is not Outcome.OK:
             continue
-        member = each.member_id, entries.get((each.member_id, each.epoch))
+        member = each.member_id, entry
         times = seen.setdefault(each.instance_id, {}).setdefault(member, [])
         times.append((each.start, each.end))
     for instance, members in seen.items():
@@ -70,6 +75,8 @@ def static_members(history: GroupHistory) -> Iterator[str]:
 
 def old_generations(history: GroupHistory) -> Iterator[str]:
     """G4: no commit counts once another has the partition in a later generation."""
+    if history.changes_kind:
+        return
     for kept in history.kept:
         if kept.outcome is not Outcome.OK:
             continue

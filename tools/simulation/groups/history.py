@@ -56,6 +56,8 @@ class GroupHistory(History):
     held: list[Held] = field(default_factory=list)
     kept: list[Kept] = field(default_factory=list)
     told: list[Told] = field(default_factory=list)
+    changes_kind: bool = False
+    """An empty group of one protocol becomes one of the other, whose epochs begin anew."""
 
     @property
     def operations(self) -> int:

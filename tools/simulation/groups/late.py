@@ -4,7 +4,7 @@ import asyncio
 import random
 
 from tools.simulation.groups.history import GroupHistory, Kept
-from tools.simulation.groups.members import GROUP, NEWER
+from tools.simulation.groups.members import GROUP
 from tools.simulation.groups.watched import Numbers
 from tools.simulation.history import Outcome
 from tools.simulation.wire import Wire
@@ -17,6 +17,8 @@ from ottla.wire.generated.offset_commit import (
     OffsetCommitRequestTopic,
 )
 
+OFFSET_COMMIT_VERSION = 9
+
 
 class Latecomer:
     """Commits as a member that was there a while ago, in the generation of then."""
@@ -26,7 +28,6 @@ class Latecomer:
         world: World,
         history: GroupHistory,
         host: str,
-        protocol: str,
         numbers: Numbers,
         *,
         count: int,
@@ -34,7 +35,6 @@ class Latecomer:
         self._world = world
         self._history = history
         self._host = host
-        self._version = 9 if protocol == NEWER else 8
         self._numbers = numbers
         self._left = count
         self._chance = random.Random(f"late {world.seed}")
@@ -73,7 +73,7 @@ class Latecomer:
         loop = self._world.loop
         start, outcome = loop.time(), Outcome.UNKNOWN
         try:
-            answer = await wire.call(request, self._version)
+            answer = await wire.call(request, OFFSET_COMMIT_VERSION)
             if not answer.topics[0].partitions[0].error_code:
                 outcome = Outcome.OK
         finally:

@@ -1,4 +1,4 @@
-"""One seed of groups: members of one protocol come, stall, die and come back, some static."""
+"""One seed of groups: members of either protocol, or both, come, stall, die and come back."""
 
 import asyncio
 import random
@@ -58,11 +58,12 @@ def run(seed: int, *, trace: list[str] | None = None, traced: bool = True) -> Ra
 async def _live(seed: int, world: World, history: GroupHistory, faults: list[Fault]) -> None:
     chance = random.Random(f"groups {seed}")
     world.elected = chance.choice(((TOPIC,), (OFFSETS,)))
-    protocol = chance.choice((CLASSIC, NEWER))
+    protocols = chance.choice(((CLASSIC,), (NEWER,), (CLASSIC, NEWER)))
+    history.changes_kind = len(protocols) > 1
     hosts = [f"10.0.1.{number}" for number in range(7)]
     numbers = Numbers()
 
-    def place(name: str, mine: list[str], instance_id: str | None) -> Lives:
+    def place(name: str, mine: list[str], protocol: str, instance_id: str | None) -> Lives:
         return Lives(
             world,
             name,
@@ -80,9 +81,9 @@ async def _live(seed: int, world: World, history: GroupHistory, faults: list[Fau
     tasks: dict[str, asyncio.Task[Any]] = {}
     for at, name in enumerate(PLACES):
         instance_id = f"static {name}" if chance.random() < 0.3 else None
-        lives = place(name, hosts[2 * at : 2 * at + 2], instance_id)
+        lives = place(name, hosts[2 * at : 2 * at + 2], chance.choice(protocols), instance_id)
         tasks[name] = asyncio.create_task(lives.run())
-    late = Latecomer(world, history, hosts[6], protocol, numbers, count=12)
+    late = Latecomer(world, history, hosts[6], numbers, count=12)
     observer = Observer(world, history, hosts[6], count=8)
     tasks["late"] = asyncio.create_task(late.run())
     tasks["observer"] = asyncio.create_task(observer.run())
@@ -98,7 +99,7 @@ async def _live(seed: int, world: World, history: GroupHistory, faults: list[Fau
         history,
         "last",
         hosts[0],
-        protocol,
+        chance.choice(protocols),
         numbers,
         until=lambda has: len(has) == PARTITIONS,
     )
