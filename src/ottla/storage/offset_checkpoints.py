@@ -13,6 +13,7 @@ from ottla.model.ids import Offset, TopicPartition, Uuid
 from ottla.storage import checkpoints, recovery
 from ottla.storage.checkpoints import CheckpointError
 from ottla.storage.directory import LogDirectory
+from ottla.storage.disk import Disk
 from ottla.storage.log import Log
 from ottla.storage.removals import FilesJob
 
@@ -52,8 +53,19 @@ def read(directory: LogDirectory, name: str, stop: recovery.Stop) -> OffsetCheck
         return OffsetCheckpoint(offsets, {})
 
 
+def yet_to_be_written(disk: Disk, root: str, name: str) -> bool:
+    """Whether Kafka made the checkpoint and had nothing to say: an empty file with no ids beside.
+
+    The cleaner's stays so until there is a topic to compact.
+    """
+    path, ids = f"{root}/{name}", f"{root}/{checkpoints.IDS_OF}{name}"
+    return disk.exists(path) and disk.size(path) == 0 and not disk.exists(ids)
+
+
 def _read_offsets(directory: LogDirectory, name: str) -> dict[TopicPartition, Offset]:
     path = f"{directory.path}/{name}"
+    if yet_to_be_written(directory.disk, directory.path, name):
+        return {}
     try:
         return checkpoints.parse_offsets(directory.disk.read(path))
     except FileNotFoundError:

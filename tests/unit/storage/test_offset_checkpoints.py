@@ -47,6 +47,25 @@ def test_what_is_garbled_says_nothing(log: Log, name: str) -> None:
     assert found.of(PARTITION, log.topic_id) is None
 
 
+def test_a_checkpoint_that_kafka_has_yet_to_write_says_nothing(
+    log: Log, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It makes the file when it starts."""
+    log.directory.disk.write(f"{ROOT}/{checkpoints.CLEANER}", b"", sync=False)
+    found = offset_checkpoints.read(log.directory, checkpoints.CLEANER, Stop.CLEAN)
+    assert found.offsets == {}
+    assert not caplog.records
+
+
+def test_an_emptied_checkpoint_of_ours_is_told_of(
+    log: Log, caplog: pytest.LogCaptureFixture
+) -> None:
+    log.directory.disk.write(f"{ROOT}/{checkpoints.HIGH_WATERMARK}", b"", sync=False)
+    found = offset_checkpoints.read(log.directory, checkpoints.HIGH_WATERMARK, Stop.PROCESS)
+    assert found.offsets == {}
+    assert "is not used" in caplog.text
+
+
 def test_a_start_is_written_where_no_segment_tells_it(log: Log) -> None:
     start = checkpoints.LOG_START
     assert offset_checkpoints.read(log.directory, start, Stop.CLEAN).offsets == {}

@@ -115,6 +115,11 @@ def test_nothing_is_found_in_what_kafka_left() -> None:
         assert (found, checked.end_offset) == ([], 124)
 
 
+def test_a_checkpoint_that_kafka_has_yet_to_write_is_no_finding(disk: MemoryDisk) -> None:
+    disk.write(f"{ROOT}/{checkpoints.CLEANER}", b"", sync=True)
+    assert findings(disk) == []
+
+
 def test_every_flipped_bit_of_a_segment_is_found(disk: MemoryDisk) -> None:
     count = 0
     for path in files(disk, ".log"):
