@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import (
     AdminClient,
     AlterConfigOpType,
@@ -59,6 +59,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Written]:
         _produce(servers)
         rows = _consume(servers)
         committed = _commit(servers)
+        _transact(servers, "before", ends=True)
+        _transact(servers, "open", ends=False)
         kafka.stop()
         copy = Path(shutil.copytree(kafka.data, home / "copy"))
         yield Written(kafka.data, copy, rows, committed)
@@ -71,6 +73,7 @@ def _administer(admin: AdminClient) -> None:
         NewTopic("plain", 3, 1),
         NewTopic("kept", 1, 1, config={"retention.ms": "-1", "max.message.bytes": "2000000"}),
         NewTopic("rolled", 1, 1, config={"internal.segment.bytes": "9000"}),
+        NewTopic("banked", 1, 1),
         NewTopic("gone", 1, 1),
     ]
     for done in admin.create_topics(topics).values():
@@ -134,6 +137,31 @@ def _commit(servers: dict[str, str]) -> dict[tuple[str, int], int]:
     return offsets
 
 
+def _transact(servers: dict[str, str], value: str, ends: bool) -> None:
+    """Write `value` in a transaction of the only transactional id there is."""
+    producer = Producer({**servers, "transactional.id": "bank"})
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    producer.produce("banked", value)
+    assert producer.flush(30) == 0
+    if ends:
+        producer.commit_transaction(30)
+
+
+def _banked(servers: dict[str, str]) -> list[bytes | None]:
+    """What a reader of committed records sees, the end too."""
+    settings = {"group.id": "banker", "isolation.level": "read_committed"}
+    consumer = Consumer({**servers, **settings, "enable.partition.eof": True})
+    consumer.assign([TopicPartition("banked", 0, 0)])
+    values = []
+    while (message := consumer.poll(30)) is not None and message.error() is None:
+        values.append(message.value())
+    assert message is not None
+    assert message.error().code() == KafkaError._PARTITION_EOF
+    consumer.close()
+    return values
+
+
 def opened(data: Path, adoption: Adoption | None = None) -> tuple[Logs, Adoption]:
     logs = Logs(RealDisk(), [str(data)], CountingRandomness())
     logs.start()
@@ -182,6 +210,9 @@ def test_a_broker_serves_a_directory_of_kafka(written: Written) -> None:
         )
         assert producer.flush(30) == 0
         assert offsets == [len(written.rows["kept", 0])]
+        assert _banked(servers) == [b"before"]
+        _transact(servers, "after", ends=True)  # its producer ends what Kafka left open
+        assert _banked(servers) == [b"before", b"after"]
         assert not list(written.copy.glob("*-stray"))
     finally:
         broker.stop()
@@ -192,7 +223,8 @@ def test_a_directory_of_kafka_is_adopted_and_goes_on(written: Written) -> None:
     assert adoption.problems == []
     assert adoption.from_metadata_log
     assert (adoption.cluster_id, adoption.node_id) == ("hVgKV5QRTzOtnlWrSSWHyA", 1)
-    assert set(adoption.topics) == {"plain", "kept", "rolled", "__consumer_offsets"}
+    internal = {"__consumer_offsets", "__transaction_state"}
+    assert set(adoption.topics) == {"plain", "kept", "rolled", "banked", *internal}
     assert len(adoption.topics["plain"].leader_epochs) == 5
     assert adoption.topics["kept"].configs == {
         "segment.ms": "777000",
