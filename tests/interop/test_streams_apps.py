@@ -14,20 +14,7 @@ from tools.subject import Subject, until
 pytestmark = pytest.mark.java
 
 PARTITIONS = 2
-WORDS = (
-    "the",
-    "quick",
-    "brown",
-    "fox",
-    "jumps",
-    "over",
-    "a",
-    "lazy",
-    "dog",
-    "and",
-    "nobody",
-    "minds",
-)
+WORDS = [f"word-{number}" for number in range(12)]
 MINUTE_MS = 60_000
 Event = tuple[str, str, int]
 """Key, value and timestamp."""
