@@ -32,14 +32,20 @@ def _taken_from(config: BrokerConfig) -> dict[str, int]:
 MARKERS_A_TURN = 64
 """Written in one turn of the loop, of however many transactions; the others in the turns after."""
 
+TURN_MS = 2
+"""By a clock of whole milliseconds: a turn has fewer markers where they take long, as a log's first."""
+
 
 class LocalMarkers:
     """Writes markers into the partitions led here; the group coordinator hears of its own."""
 
-    def __init__(self, replicas: Replicas, groups: Groups, clock: Clock) -> None:
+    def __init__(
+        self, replicas: Replicas, groups: Groups, clock: Clock, transport_clock: Clock
+    ) -> None:
         self._replicas = replicas
         self._groups = groups
         self._clock = clock
+        self._transport_clock = transport_clock
         self._unwritten: deque[tuple[TopicPartition, Ending]] = deque()
         self._left = MARKERS_A_TURN
         self._next_turn: asyncio.Handle | None = None
@@ -59,9 +65,12 @@ class LocalMarkers:
 
     def _write_some(self) -> None:
         """Write as many as this turn may have, and the rest from the next on."""
+        until_ms = self._transport_clock.now_ms() + TURN_MS
         while self._unwritten and self._left:
             self._left -= 1
             self._write_for(*self._unwritten.popleft())
+            if self._transport_clock.now_ms() >= until_ms:
+                self._left = 0
         if self._next_turn is None:
             self._next_turn = asyncio.get_running_loop().call_soon(self._turn)
 
@@ -157,7 +166,7 @@ class Transactions(TransactionCoordinator):
         groups: Groups,
         next_producer_id: Callable[[], Awaitable[ProducerId]],
     ) -> None:
-        self.local_markers = LocalMarkers(replicas, groups, system.clock)
+        self.local_markers = LocalMarkers(replicas, groups, system.clock, system.transport_clock)
         super().__init__(
             TransactionSettings(**_taken_from(config)),  # type: ignore[arg-type]
             system.clock,

@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine
 from types import SimpleNamespace
 from typing import Any
 
-from ottla.broker.transactions import MARKERS_A_TURN, LocalMarkers
+from ottla.broker.transactions import MARKERS_A_TURN, TURN_MS, LocalMarkers
 from ottla.coordinator.transaction.state import PREPARE_ABORT, PREPARE_COMMIT, Transaction
 from ottla.model.errors import ApiError, ErrorCode
 from ottla.model.ids import TopicPartition
@@ -32,6 +32,7 @@ class Log:
             raise ApiError(ErrorCode.NOT_LEADER_OR_FOLLOWER)
         self.markers.append((producer_id, epoch, marker.committed, marker.coordinator_epoch))
         self._world.written += 1
+        self._world.transport.advance(self._world.takes_ms)
         return len(self.markers)
 
     def when_committed(self, end: int, callback: Callable[[ApiError | None], None]) -> None:
@@ -48,10 +49,13 @@ class World:
         self.logs = {name: Log(self, name) for name in names(partitions)}
         self.logs[OFFSETS] = Log(self, OFFSETS)
         self.ends: list[bool] = []
+        self.transport = ManualClock()
+        self.takes_ms = 0
         self.markers = LocalMarkers(
             SimpleNamespace(find_by_name=lambda topic, n: self.logs.get(TopicPartition(topic, n))),  # type: ignore[arg-type]
             SimpleNamespace(marked=lambda *heard: self.told.append(heard)),  # type: ignore[arg-type]
             ManualClock(),
+            self.transport,
         )
         topics = {
             "out": SimpleNamespace(partitions=[None] * partitions),
@@ -101,6 +105,19 @@ def test_many_are_written_over_many_turns() -> None:
         assert all(len(log.markers) == 1 for name, log in world.logs.items() if name != OFFSETS)
 
     run(5 * MARKERS_A_TURN, life)
+
+
+def test_a_turn_has_fewer_where_they_take_long() -> None:
+    async def life(world: World) -> None:
+        world.takes_ms = 1
+        world.end(*names(7))
+        assert world.written == TURN_MS
+        await turns(1)
+        assert world.written == 2 * TURN_MS
+        await turns(2)
+        assert world.ends == [True]
+
+    run(7, life)
 
 
 def test_many_transactions_share_a_turn() -> None:
