@@ -97,6 +97,12 @@ def test_a_commit_of_an_old_generation_must_be_refused() -> None:
     late = kept("a", 2, 13, 6.2)
     made.kept.append(late)
     assert list(old_generations(made))
+    for at, each in enumerate(made.held):
+        made.held[at] = each._replace(entry=1)  # members of the newer protocol
+    assert not list(old_generations(made))
+    made.held.append(held("a", 3, 6.15)._replace(entry=1))
+    made.kept[-1] = late._replace(start=6.3)
+    assert list(old_generations(made))
     for excused in (
         late._replace(start=6.05),  # perhaps before b was told
         late._replace(epoch=3),

@@ -74,19 +74,22 @@ def static_members(history: GroupHistory) -> Iterator[str]:
 
 
 def old_generations(history: GroupHistory) -> Iterator[str]:
-    """G4: no commit counts once another has the partition in a later generation."""
+    """G4: no commit counts once another has the partition in a later generation.
+
+    In the newer protocol a member stays in its epoch while it gives partitions up, and may
+    commit anything in it, as in Kafka: it must be known to have gone on to a later one.
+    """
     if history.changes_kind:
         return
     for kept in history.kept:
         if kept.outcome is not Outcome.OK:
             continue
-        for held in history.held:
-            if (
-                kept.partition in held.partitions
-                and held.epoch > kept.epoch
-                and held.member_id != kept.member_id
-                and held.end < kept.start
-            ):
+        later = [h for h in history.held if h.epoch > kept.epoch and h.end < kept.start]
+        is_newer = any(h.entry and h.member_id == kept.member_id for h in history.held)
+        if is_newer and all(h.member_id != kept.member_id for h in later):
+            continue
+        for held in later:
+            if kept.partition in held.partitions and held.member_id != kept.member_id:
                 yield (
                     f"{kept.member_id} committed {kept.offset} on {kept.partition} in {kept.epoch} "
                     f"at {kept.start:.3f} s, {held.member_id} has it in {held.epoch} "
