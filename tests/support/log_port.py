@@ -17,12 +17,16 @@ class MemoryPort:
         self.batches: list[tuple[int, int, bytes]] = []
         self.holds = False
         self.refuse: Exception | None = None
+        self.most: int | None = None
+        """The most bytes of a batch."""
         self.reads = 0
         self._waiting: list[tuple[int, Callable[[ApiError | None], None]]] = []
 
     def append(self, batch: bytes) -> int:
         if self.refuse is not None:
             raise self.refuse
+        if self.most is not None and len(batch) > self.most:
+            raise ApiError(ErrorCode.RECORD_LIST_TOO_LARGE)
         data = bytearray(batch)
         (header,) = batches(data)
         stamp(data, 0, self.end, self.leader_epoch)

@@ -43,6 +43,11 @@ class PartitionPort:
         partition = self._partition
         if partition.leader_epoch != self.leader_epoch:
             raise ApiError(ErrorCode.NOT_LEADER_OR_FOLLOWER)
+        most = partition.rules.max_message_bytes
+        if len(batch) > most:
+            raise ApiError(
+                ErrorCode.RECORD_LIST_TOO_LARGE, f"{len(batch)} bytes are more than {most}"
+            )
         header = read_header(batch)
         # Transactional ones have no sequences, which a client's batch must have.
         append = partition.append if header.producer_id < 0 else partition.append_of_coordinator

@@ -66,6 +66,12 @@ class Outcome(Generic[R]):
         self.refused = refused
         self.producer = producer
 
+    @property
+    def is_divisible(self) -> bool:
+        """Nobody waits for it, so its records need not be in one batch."""
+        asked = self.answers or self.refused is not None or self.producer is not None
+        return not asked and len(self.records) > 1
+
 
 class Shard(Protocol[R]):
     """The state machines of one partition of an internal topic."""

@@ -369,6 +369,12 @@ class CoordinatorRuntime(Generic[S]):
             try:
                 end = incarnation.port.append(batch)
             except ApiError as error:
+                if error.code is ErrorCode.RECORD_LIST_TOO_LARGE and outcome.is_divisible:
+                    middle = len(outcome.records) // 2
+                    for records in (outcome.records[:middle], outcome.records[middle:]):
+                        if not incarnation.is_closed:
+                            self._carry_out(incarnation, Outcome(records))
+                    return
                 self._refuse(incarnation, outcome, error)
                 return
             except AssertionError:

@@ -96,6 +96,9 @@ async def refused(talk: Talk, shape: dict[str, Any]) -> None:
     await talk.bad("an epoch below -2", **beating(group, "A", -3))
     await talk.bad("of no group", **beating(group, "A", 1))
     await talk.bad("leaves no group", **beating(group, "A", -1))
+    long = [{"key": f"k{number}", "value": "v" * 30_000} for number in range(60)]
+    await talk.bad("more than a record may have", **joining(group, "A", shape, client_tags=long))
+    await talk.bad("nothing came of it", **beating(group, "A", 2))
 
 
 async def invalid_topologies(talk: Talk, topic: str) -> None:

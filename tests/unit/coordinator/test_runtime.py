@@ -203,6 +203,21 @@ def test_what_is_refused_leaves_the_shard_untouched() -> None:
     play(scenario)
 
 
+def test_what_nobody_waits_for_is_divided_where_it_is_too_large_for_one_batch() -> None:
+    async def scenario(world: World) -> None:
+        def decide(shard: Words, now_ms: int) -> Out:
+            return Out(list("abcde"))
+
+        await world.load()
+        world.port.most = 100
+        world.runtime.tell_all(decide)
+        assert await world.words() == list("abcde")
+        assert await code_of(world.say("a" * 100)) is ErrorCode.UNKNOWN_SERVER_ERROR
+        assert await world.words() == list("abcde")
+
+    play(scenario)
+
+
 def test_refused_may_answer_instead() -> None:
     async def scenario(world: World) -> None:
         def decide(shard: Words, waiter: Waiter, now_ms: int) -> Out:
