@@ -13,7 +13,7 @@ from tests.support.versions.talk import NOT_READY, Talk, batch
 from ottla.coordinator.share.state import AcknowledgeType
 from ottla.wire.apis import request_class
 
-GROUP, TOPIC, PARTITIONS, RECORDS, CYCLES = "g", "t", 2, 120, 4
+GROUP, TOPIC, PARTITIONS, RECORDS, CYCLES = "g", "t", 2, 120, 3
 INCREMENTAL_ALTER_CONFIGS, HEARTBEAT, FETCH, ACKNOWLEDGE = 44, 76, 78, 79
 ACCEPT, RELEASE, REJECT = AcknowledgeType.ACCEPT, AcknowledgeType.RELEASE, AcknowledgeType.REJECT
 
