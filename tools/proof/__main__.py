@@ -61,10 +61,11 @@ def prove_kill9(cycles: int, seed: int) -> bool:
     return _concluded(outcome.violations, f"{len(outcome.cycles)} cycles", page)
 
 
-def prove_transactional_copy(plan: transactional_copy.Plan) -> bool:
+def prove_transactional_copy(plan: transactional_copy.Plan, flushed: bool) -> bool:
     """A copy in transactions, copiers and broker killed; whether it is the source, exactly."""
+    durable = {"log.flush.interval.messages": "1"} if flushed else {}
     with tempfile.TemporaryDirectory() as folder:
-        subject = Ottla(Path(folder) / "data", settings=transactional_copy.SETTINGS)
+        subject = Ottla(Path(folder) / "data", settings=transactional_copy.SETTINGS | durable)
         subject.start()
         began = time.monotonic()
         try:
@@ -75,6 +76,7 @@ def prove_transactional_copy(plan: transactional_copy.Plan) -> bool:
         "transactional-copy",
         {
             "client": plan.client,
+            "mode": power.MODES[flushed],
             "records": plan.records,
             "a_transaction": plan.transaction_size,
             "aborted_each": plan.abort_every,
@@ -91,7 +93,8 @@ def prove_transactional_copy(plan: transactional_copy.Plan) -> bool:
             "seconds": round(time.monotonic() - began),
             "command": "python -m tools.proof --only transactional-copy "
             f"--copy-client {plan.client} --copy-records {plan.records} "
-            f"--copy-kills {plan.broker_kills} --seed {plan.seed}",
+            f"--copy-kills {plan.broker_kills} --seed {plan.seed}"
+            f"{' --copy-flushed' if flushed else ''}",
         },
     )
     return _concluded(outcome.violations, f"{plan.records:,} records with {plan.client}", page)
@@ -219,6 +222,7 @@ def prove_power(first_seed: int, seeds: int) -> bool:
 @click.option("--power-from", default=0, show_default=True, help="The first of those seeds.")
 @click.option("--copy-records", default=100_000, show_default=True, help="In transactions.")
 @click.option("--copy-kills", default=10, show_default=True, help="Of broker and copiers, each.")
+@click.option("--copy-flushed", is_flag=True, help="Copy with flush.messages=1.")
 @click.option(
     "--copy-client",
     "copy_clients",
@@ -240,6 +244,7 @@ def main(
     power_from: int,
     copy_records: int,
     copy_kills: int,
+    copy_flushed: bool,
     copy_clients: tuple[str, ...],
     only: str | None,
     seed: int | None,
@@ -261,7 +266,8 @@ def main(
     if copy_records and only in (None, "transactional-copy"):
         for client in copy_clients:
             held &= prove_transactional_copy(
-                transactional_copy.planned(client, copy_records, copy_kills, chosen)
+                transactional_copy.planned(client, copy_records, copy_kills, chosen),
+                copy_flushed,
             )
     sys.exit(0 if held else 1)
 
