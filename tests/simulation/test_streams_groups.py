@@ -15,7 +15,7 @@ from ottla.model.errors import ErrorCode
 from ottla.wire.apis import request_class
 from ottla.wire.generated.find_coordinator import FindCoordinatorRequest
 
-HEARTBEAT, COMMIT, FETCH, METADATA = 88, 8, 9, 3
+HEARTBEAT, DESCRIBE, COMMIT, FETCH, METADATA = 88, 89, 8, 9, 3
 SESSION_MS, DELAY_MS = 45_000, 3_000
 SHAPE = topology(subtopology("rides", state_changelog_topics=[{"name": "log"}]))
 NOT_YET = (
@@ -97,3 +97,18 @@ def test_members_go_on_in_their_epochs_when_the_broker_died(death: Death) -> Non
     flush = {"log_flush_interval_messages": "1"} if death is Death.POWER else {}
     delay = {"group_streams_initial_rebalance_delay_ms": str(DELAY_MS)}
     simulate(before, after, seed=5, death=death, **flush, **delay)
+
+
+def test_where_the_protocol_is_switched_off_nobody_joins() -> None:
+    async def life(world: World) -> None:
+        world.settings["group.coordinator.rebalance.protocols"] = "classic,consumer"
+        await world.start()
+        client = await world.client()
+        await create_topic(client, "rides", 2)
+        answer = await ask(client, HEARTBEAT, 0, **joining("g", "a", SHAPE))
+        assert answer.error_code == ErrorCode.UNSUPPORTED_VERSION
+        described = await ask(client, DESCRIBE, 0, group_ids=["g"])
+        assert described.groups[0].error_code == ErrorCode.UNSUPPORTED_VERSION
+        await world.stop()
+
+    simulate(life, seed=5)
