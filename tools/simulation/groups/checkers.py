@@ -5,6 +5,7 @@ Each yields a line for every violation, and is pure: the same history, the same 
 
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from functools import partial
+from typing import TypeVar
 
 from tools.simulation import checkers
 from tools.simulation.groups.history import GroupHistory, Held, Kept
@@ -15,6 +16,7 @@ Times = list[tuple[float, float]]
 """(start, end) of questions that were answered well."""
 
 FOR_EVER = float("inf")
+Stay = TypeVar("Stay", bound=Hashable)
 
 
 def two_owners(history: GroupHistory) -> Iterator[str]:
@@ -56,21 +58,27 @@ def overlaps(history: GroupHistory) -> Iterator[str]:
 
 
 def static_members(history: GroupHistory) -> Iterator[str]:
-    """G3: who comes with an instance id fences whoever had it: that one can do nothing more."""
-    entries = {(held.member_id, held.epoch): held.entry for held in history.held}
-    seen: dict[str, dict[Hashable, Times]] = {}
+    """G3: who comes with an instance id fences whoever had it: that one can do nothing more.
+
+    Unless it comes again, when nobody is in its way any more.
+    """
+    entries = {
+        (held.member_id, held.epoch): held.tenure if history.changes_kind else held.entry
+        for held in history.held
+    }
+    seen: dict[str, dict[tuple[str, int], Times]] = {}
     for each in (*history.held, *history.kept):
         entry = entries.get((each.member_id, each.epoch))
         if each.instance_id is None or entry is None:
             continue  # in an epoch whose answer was lost
         if isinstance(each, Kept) and each.outcome is not Outcome.OK:
             continue
-        member = each.member_id, entry
-        times = seen.setdefault(each.instance_id, {}).setdefault(member, [])
+        times = seen.setdefault(each.instance_id, {}).setdefault((each.member_id, entry), [])
         times.append((each.start, each.end))
     for instance, members in seen.items():
         for one, other, at in _interleaved(members):
-            yield f"{instance} is {one} before and after it is {other}, at {at:.3f} s"
+            if one[0] != other[0]:
+                yield f"{instance} is {one[0]} before and after it is {other[0]}, at {at:.3f} s"
 
 
 def old_generations(history: GroupHistory) -> Iterator[str]:
@@ -117,7 +125,7 @@ def offsets_lost(history: GroupHistory) -> Iterator[str]:
             )
 
 
-def _interleaved(stays: Mapping[Hashable, Times]) -> Iterator[tuple[Hashable, Hashable, float]]:
+def _interleaved(stays: Mapping[Stay, Times]) -> Iterator[tuple[Stay, Stay, float]]:
     """(one, other, when) where one is seen before and after the other, for certain."""
     for one, mine in stays.items():
         first_end, last_start = min(end for _, end in mine), max(start for start, _ in mine)
