@@ -1,124 +1,21 @@
 """Kafka Streams applications, exactly once, with an instance killed and started again."""
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
 from tests.interop.conftest import create_topic
-from tests.interop.java_clients import program
-from tests.interop.jvms import JavaProcess, none_left
+from tests.interop.jvms import none_left
+from tests.interop.streams_apps import (
+    PARTITIONS,
+    TOPOLOGIES,
+    Output,
+    every_count,
+    instances,
+    send,
+)
 from tools.subject import Subject, until
 
 pytestmark = pytest.mark.java
-
-PARTITIONS = 2
-WORDS = [f"word-{number}" for number in range(12)]
-MINUTE_MS = 60_000
-Event = tuple[str, str, int]
-"""Key, value and timestamp."""
-
-#: Who dies is missed soon, and a transaction of his does not hold up readers for long.
-SETTINGS = {
-    "processing.guarantee": "exactly_once_v2",
-    "commit.interval.ms": "100",
-    "num.stream.threads": "1",
-    "consumer.session.timeout.ms": "3000",
-    "consumer.heartbeat.interval.ms": "500",
-    "consumer.metadata.max.age.ms": "1000",
-    "consumer.auto.offset.reset": "earliest",
-    "producer.transaction.timeout.ms": "5000",
-}
-
-
-class Output:
-    """What a reader of committed records sees of a topic, by key, in order."""
-
-    def __init__(self, subject: Subject, topic: str) -> None:
-        self.values: dict[str, list[int]] = defaultdict(list)
-        self.count = 0
-        self._ended: set[int | None] = set()
-        self._consumer = Consumer(
-            {
-                "bootstrap.servers": subject.bootstrap,
-                "group.id": "nobody",
-                "isolation.level": "read_committed",
-                "enable.auto.commit": False,
-                "enable.partition.eof": True,
-                "fetch.wait.max.ms": 50,
-                "log_level": 0,
-            }
-        )
-        self._consumer.assign([TopicPartition(topic, place, 0) for place in range(PARTITIONS)])
-
-    def read(self, count: int) -> bool:
-        """Take in what comes within a moment; whether `count` records were seen."""
-        while self.count < count and (message := self._consumer.poll(0.2)) is not None:
-            self._take(message)
-        return self.count >= count
-
-    def read_to_ends(self) -> dict[str, list[int]]:
-        """Take in all that is there, once and then no more."""
-        while len(self._ended) < PARTITIONS:
-            message = self._consumer.poll(10)
-            assert message is not None
-            self._take(message)
-        self.close()
-        return self.values
-
-    def close(self) -> None:
-        """Read no more."""
-        self._consumer.close()
-
-    def _take(self, message: Message) -> None:
-        problem, key, value = message.error(), message.key(), message.value()
-        if problem is not None:
-            assert problem.code() == KafkaError._PARTITION_EOF, problem
-            self._ended.add(message.partition())
-            return
-        assert key is not None
-        assert value is not None
-        self.values[key.decode()].append(int(value))
-        self.count += 1
-
-
-def send(subject: Subject, topic: str, events: Iterable[Event]) -> None:
-    """What has a key goes where its key belongs."""
-    producer = Producer({"bootstrap.servers": subject.bootstrap, "log_level": 0})
-    for number, (key, value, timestamp) in enumerate(events):
-        producer.produce(
-            topic, value, key or None, number % PARTITIONS if not key else -1, timestamp=timestamp
-        )
-    assert producer.flush(30) == 0
-
-
-def lines(first: int, count: int) -> list[Event]:
-    """Lines of three words."""
-    return [
-        ("", " ".join(WORDS[(number * step) % len(WORDS)] for step in (1, 5, 7)), 1_700_000_000_000)
-        for number in range(first, first + count)
-    ]
-
-
-def payments(first: int, count: int) -> list[Event]:
-    """Payments of 40 cards, 20 a second; each third one comes 30 s late."""
-    began = 1_700_000_040_000
-    return [
-        (f"card-{number * 7 % 40}", "1", began + number * 50 - (30_000 if number % 3 == 0 else 0))
-        for number in range(first, first + count)
-    ]
-
-
-def counted_words(events: list[Event]) -> Counter[str]:
-    return Counter(word for _, line, _ in events for word in line.split())
-
-
-def counted_payments(events: list[Event]) -> Counter[str]:
-    return Counter(f"{card}@{time // MINUTE_MS}" for card, _, time in events)
-
-
-TOPOLOGIES = {"words": (lines, counted_words), "cards": (payments, counted_payments)}
 
 
 @pytest.mark.parametrize(
@@ -132,27 +29,7 @@ def test_a_killed_instance_neither_loses_nor_counts_twice(
     source, target = f"{name}-in", f"{name}-out"
     create_topic(broker, source, PARTITIONS)
     create_topic(broker, target, PARTITIONS)
-    settings = {
-        **SETTINGS,
-        "bootstrap.servers": broker.bootstrap,
-        "application.id": name,
-        "group.protocol": protocol,
-    }
-    apps = [
-        JavaProcess(
-            tmp_path / which,
-            program(
-                "StreamsApp",
-                topology,
-                source,
-                target,
-                f"state.dir={tmp_path / which / 'state'}",
-                f"application.server=localhost:{1 + number}",
-                *(f"{key}={value}" for key, value in settings.items()),
-            ),
-        )
-        for number, which in enumerate(("killed", "other"))
-    ]
+    apps = instances(broker, tmp_path, name, topology, protocol)
     killed = apps[0]
     events = made(0, 6_000)
     expected = truth(events)
@@ -171,5 +48,4 @@ def test_a_killed_instance_neither_loses_nor_counts_twice(
         killed.await_line("RUNNING")
         assert [app.finish() for app in apps] == [0, 0]
     output.close()
-    seen = Output(broker, target).read_to_ends()
-    assert seen == {key: list(range(1, n + 1)) for key, n in expected.items()}
+    assert Output(broker, target).read_to_ends() == every_count(expected)

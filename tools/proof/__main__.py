@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 from tests.support.target import running_target
-from tools.proof import frames, fuzz, kill9, power, simulation, table, transactional_copy
+from tools.proof import frames, fuzz, kill9, power, simulation, streams, table, transactional_copy
 from tools.subject import Ottla
 
 PARTS = (
@@ -21,6 +21,7 @@ PARTS = (
     "power",
     "kill9",
     "transactional-copy",
+    "streams",
 )
 SIMULATED = {"simulation": "records", "transactions": "transactions", "groups": "groups"}
 """Tables of simulated lives, and what is lived through in each."""
@@ -98,6 +99,35 @@ def prove_transactional_copy(plan: transactional_copy.Plan, flushed: bool) -> bo
         },
     )
     return _concluded(outcome.violations, f"{plan.records:,} records with {plan.client}", page)
+
+
+def prove_streams(topology: str, protocol: str, kills: int, seed: int) -> bool:
+    """Kafka Streams counting while all are killed; whether each count is there once."""
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder) / "data"
+        subject = Ottla(data, settings=streams.SETTINGS, arguments=streams.TOPICS)
+        subject.start()
+        try:
+            outcome = streams.run(
+                subject, Path(folder), topology, protocol, kills, seed, click.echo
+            )
+        finally:
+            subject.kill9()
+    page = table.append(
+        "streams",
+        {
+            "topology": topology,
+            "protocol": protocol,
+            "counts": outcome.outputs,
+            "broker_kills": outcome.broker_kills,
+            "instance_kills": outcome.instance_kills,
+            "violations": len(outcome.violations),
+            "seconds": round(time.monotonic() - began),
+            "command": f"python -m tools.proof --only streams --streams-kills {kills} --seed {seed}",
+        },
+    )
+    return _concluded(outcome.violations, f"{topology} by the {protocol} protocol", page)
 
 
 def prove_decoders(inputs: int, seed: int, jobs: int) -> bool:
@@ -231,6 +261,7 @@ def prove_power(first_seed: int, seeds: int) -> bool:
     default=transactional_copy.CLIENTS,
     help="Who copies; all by default.",
 )
+@click.option("--streams-kills", default=10, show_default=True, help="Of the broker, each.")
 @click.option("--only", type=click.Choice(PARTS), help="This part alone.")
 @click.option("--seed", type=int, help="Of everything random; by default a new one.")
 def main(
@@ -246,6 +277,7 @@ def main(
     copy_kills: int,
     copy_flushed: bool,
     copy_clients: tuple[str, ...],
+    streams_kills: int,
     only: str | None,
     seed: int | None,
 ) -> None:
@@ -269,6 +301,9 @@ def main(
                 transactional_copy.planned(client, copy_records, copy_kills, chosen),
                 copy_flushed,
             )
+    if streams_kills and only in (None, "streams"):
+        for topology, protocol in streams.APPLICATIONS:
+            held &= prove_streams(topology, protocol, streams_kills, chosen)
     sys.exit(0 if held else 1)
 
 
