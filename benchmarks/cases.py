@@ -173,7 +173,7 @@ CASES: dict[str, Case] = {
     ),
     "hundred-members": Case(
         "j",
-        "100 members, heartbeat 100 ms: they start, one joins, one leaves",
+        "100 members, heartbeat 100 ms: they start, a second later one joins, then one leaves",
         groups.hundred_members,
         tuple(Target(f"{what}_s", False, 1, ratio=False) for what in ("start", "join", "leave")),
     ),

@@ -50,6 +50,8 @@ AGAIN_S = 0.05
 SESSION_MS = 45_000
 REBALANCE_MS = 300_000
 LEAVE_EPOCH = -1
+REST_S = 1.0
+"""Between two changes of a group, since a group of the newer protocol is assigned once a second."""
 AT_ONCE = 200
 """Connections that are made at the same time."""
 
@@ -419,12 +421,14 @@ async def rebalance(options: dict[str, Any]) -> dict[str, float]:
         member.join()
     await herd.until_settled()
     figures["start_s"] = time.perf_counter() - began
+    await asyncio.sleep(REST_S)
     late = await a_member(herd, options)
     began = time.perf_counter()
     herd.members.append(late)
     late.join()
     await herd.until_settled()
     figures["join_s"] = time.perf_counter() - began
+    await asyncio.sleep(REST_S)
     while not late.is_idle:
         await asyncio.sleep(0.01)
     began = time.perf_counter()

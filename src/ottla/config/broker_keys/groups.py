@@ -51,7 +51,7 @@ GROUP_KEYS = (
         "The largest assignment interval a consumer group may be given."),
     Key("group.consumer.heartbeat.interval.ms", INT, 5000, at_least(1), READ_ONLY, YES,
         "How often members of consumer groups send heartbeats."),
-    Key("group.consumer.settling.heartbeat.interval.ms", INT, 500, at_least(1), READ_ONLY, YES,
+    Key("group.consumer.settling.heartbeat.interval.ms", INT, 250, at_least(1), READ_ONLY, YES,
         "How often members of a consumer group send heartbeats while their group goes to a new "
         "assignment, and for the time of a usual interval behind it, where that is sooner than usual. "
         "Ottla's own setting."),

@@ -44,15 +44,15 @@ def test_members_are_asked_to_come_soon_while_the_group_settles() -> None:
     def told(name: str, *topics: str) -> int:
         return world.beat(name, *topics).heartbeat_interval_ms
 
-    assert told("a", "t") == 500
+    assert told("a", "t") == 250
     world.advance(4_999)
-    assert told("a") == 500, "another may have started shortly after it"
+    assert told("a") == 250, "another may have started shortly after it"
     world.advance(1)
     assert told("a") == 5_000
-    assert told("b", "t") == 500
-    assert told("a") == 500
+    assert told("b", "t") == 250
+    assert told("a") == 250
     world.advance(20_000)
-    assert told("b") == 500, "a has not said that it gave them up"
+    assert told("b") == 250, "a has not said that it gave them up"
     told("a")
     assert told("b") == 5_000
     assert told("a") == 5_000
