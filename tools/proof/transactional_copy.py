@@ -190,6 +190,8 @@ def run(subject: Subject, plan: Plan, folder: Path, say: Callable[[str], None]) 
     ).values():
         made.result(30)
     wanted = filled(subject.bootstrap, source, plan.records)
+    if plan.client == "aiokafka":
+        commit_beginning(subject.bootstrap, source, target)
     copiers = [
         Copier(
             command(plan, number, subject.bootstrap, source, target),
@@ -317,6 +319,14 @@ def filled(bootstrap: str, topic: str, records: int) -> dict[int, list[str]]:
     if left or failures:
         raise RuntimeError(f"{left} records not sent, {failures[:3]}")
     return values
+
+
+def commit_beginning(bootstrap: str, source: str, target: str) -> None:
+    """Commit offset 0 for the group of the copiers, so that none is ever without an offset."""
+    group = Consumer({"bootstrap.servers": bootstrap, "group.id": f"{target}-group"})
+    begin = [TopicPartition(source, number, 0) for number in range(PARTITIONS)]
+    group.commit(offsets=begin, asynchronous=False)
+    group.close()
 
 
 def consumer(bootstrap: str, isolation: str) -> Consumer:
