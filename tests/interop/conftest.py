@@ -13,7 +13,14 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
 from tests.interop.clients import CLIENTS, Client
 from tests.interop.java_clients import Java
 from tools.kafka import RealKafka, Tools
@@ -130,6 +137,14 @@ def topic(broker: Subject, name: str) -> str:
     """A topic with one partition."""
     create_topic(broker, name)
     return name
+
+
+def configure_group(subject: Subject, group: str, name: str, value: str) -> None:
+    """Set one setting of a group."""
+    admin = AdminClient({"bootstrap.servers": subject.bootstrap, "log_level": 2})
+    entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.GROUP, group, incremental_configs=[entry])
+    admin.incremental_alter_configs([resource])[resource].result(30)
 
 
 def create_topic(

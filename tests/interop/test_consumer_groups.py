@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from tests.interop.clients import CLIENTS, Record
-from tests.interop.conftest import SETTINGS, create_topic, under_test
+from tests.interop.conftest import SETTINGS, configure_group, create_topic, under_test
 from tests.interop.groups import Members, await_taken, settle
 from tests.interop.sessions import GROUPS
 from tools.kafka import Tools
@@ -62,8 +62,10 @@ def test_partitions_follow_members_who_join_leave_and_die(
 
 
 def test_a_static_member_that_returns_disturbs_nobody(
-    members: Members, name: str, places: list[tuple[str, int]]
+    quick: Subject, members: Members, name: str, places: list[tuple[str, int]]
 ) -> None:
+    # A JVM may take longer to start than a quick session lasts.
+    configure_group(quick, name, "consumer.session.timeout.ms", "45000")
     join = {"strategy": "server uniform"}
     stays = members.join(name, [name], instance="stays", **join)
     leaves = members.join(name, [name], instance="returns", **join)

@@ -6,15 +6,8 @@ from typing import Any
 
 import pytest
 from confluent_kafka import AcknowledgeType, ShareConsumer
-from confluent_kafka.admin import (
-    AdminClient,
-    AlterConfigOpType,
-    ConfigEntry,
-    ConfigResource,
-    ResourceType,
-)
 from tests.interop.clients import CLIENTS, Record
-from tests.interop.conftest import create_topic
+from tests.interop.conftest import configure_group, create_topic
 from tools.subject import Subject, until
 
 RECORDS = 40
@@ -29,15 +22,8 @@ def places(broker: Subject, name: str) -> set[tuple[int, int]]:
         for partition in range(PARTITIONS):
             records = [Record(b"k", str(n).encode()) for n in range(RECORDS // PARTITIONS)]
             sender.send(name, records, partition)
-    configure(broker, name, "share.auto.offset.reset", "earliest")
+    configure_group(broker, name, "share.auto.offset.reset", "earliest")
     return {(part, at) for part in range(PARTITIONS) for at in range(RECORDS // PARTITIONS)}
-
-
-def configure(broker: Subject, group: str, name: str, value: str) -> None:
-    admin = AdminClient({"bootstrap.servers": broker.bootstrap, "log_level": 2})
-    entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
-    resource = ConfigResource(ResourceType.GROUP, group, incremental_configs=[entry])
-    admin.incremental_alter_configs([resource])[resource].result(30)
 
 
 @contextmanager
@@ -115,7 +101,7 @@ def test_released_records_come_again_and_rejected_ones_do_not(
 def test_a_record_that_is_released_too_often_is_given_up(
     broker: Subject, name: str, places: set[tuple[int, int]]
 ) -> None:
-    configure(broker, name, "share.delivery.count.limit", "2")
+    configure_group(broker, name, "share.delivery.count.limit", "2")
     counts: dict[tuple[int, int], list[int]] = {}
     with consumer(broker, name) as one:
 
