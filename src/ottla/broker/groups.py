@@ -7,7 +7,7 @@ from ottla.coordinator.group.settings import GroupSettings
 from ottla.metadata.changes import Delta
 from ottla.metadata.image import Image
 from ottla.model.clock import Clock
-from ottla.model.errors import ApiError, ErrorCode
+from ottla.model.errors import ApiError, ErrorCode, StorageError
 from ottla.model.ids import LeaderEpoch, Offset
 from ottla.model.names import CONSUMER_OFFSETS
 from ottla.model.parts import Buffer
@@ -66,6 +66,9 @@ class PartitionPort:
             return result.records
         try:
             return result.cold.run()[0]
+        except StorageError as error:
+            log.read_failed(error)  # the shard cannot be loaded: somebody else must lead it
+            raise
         finally:
             result.cold.release()
 
