@@ -340,6 +340,8 @@ def consumer(bootstrap: str, isolation: str) -> Consumer:
             "enable.partition.eof": True,
             "reconnect.backoff.ms": 10,
             "reconnect.backoff.max.ms": 100,
+            # Without, 2.16 may wait for ever for a broker it has forgotten.
+            "metadata.recovery.strategy": "none",
             "log_level": 0,
         }
     )
