@@ -52,6 +52,9 @@ REBALANCE_MS = 300_000
 LEAVE_EPOCH = -1
 REST_S = 1.0
 """Between two changes of a group, since a group of the newer protocol is assigned once a second."""
+SETTLED_S = 6.0
+"""After this, members of the newer protocol send their heartbeats at the usual pace again."""
+
 AT_ONCE = 200
 """Connections that are made at the same time."""
 
@@ -448,6 +451,8 @@ async def hold(options: dict[str, Any]) -> dict[str, float]:
         # One group after the other: their heartbeats come spread out, as in life.
         await asyncio.sleep(options.get("spread_ms", 3_000) / 1000 / len(herds))
     await asyncio.gather(*(herd.until_settled() for herd in herds))
+    if options["protocol"] == "consumer":
+        await asyncio.sleep(SETTLED_S)
     loop = asyncio.get_running_loop()
     before = sum(herd.heartbeats for herd in herds)
     began = time.perf_counter()
