@@ -238,6 +238,11 @@ def recover(
     epochs = load_epochs(disk, path, segments, end, trusted, start)
     producers = ProducerStates()
     load_producers(producers, disk, path, files.snapshots, segments, start, end, rebuild=True)
+    refilled = [each.transaction_index for each in segments if each.transaction_index.begun_anew]
+    if refilled:
+        # No later recovery looks at segments below the recovery point again.
+        _sync(disk, [index.path for index in refilled])
+        disk.sync_directory(path)
     unsynced = () if stop is Stop.CLEAN else tuple(segments.from_offset(doubted_base))[:-1]
     return Loaded(segments, start, end, epochs, producers, files.snapshots, cut, unsynced)
 
