@@ -53,3 +53,9 @@ def test_a_broker_broken_on_purpose_is_caught(switch: str) -> None:
 def test_a_seed_is_the_same_life_every_time() -> None:
     digests = [run(seed).digest for seed in range(4)]
     assert [run(seed).digest for seed in reversed(range(4))] == digests[::-1]
+
+
+def test_what_was_aborted_stays_aborted_through_two_power_cuts() -> None:
+    """The second finds on disk what the recovery after the first made anew."""
+    ran = run(111988)
+    assert not ran.violations, ran.violations
