@@ -6,12 +6,13 @@ import struct
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from tests.support.sparse_batch import build_sparse_batch
 
 from ottla.model.errors import ApiError
 from ottla.model.ids import TopicPartition
 from ottla.model.isolation import CompressionType, TimestampType
 from ottla.record.batch import HEADER_SIZE, batches, read_header, set_crc, verify_crc
-from ottla.record.builder import build_batch, build_sparse_batch
+from ottla.record.builder import build_batch
 from ottla.record.compression import compress, decompress
 from ottla.record.records import Record, fields_of, read_records, walk, walk_closely
 from ottla.record.validate import (
