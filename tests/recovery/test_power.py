@@ -8,6 +8,7 @@ import pytest
 from tools.proof import power
 
 from ottla.storage import flush, recovery, truncation
+from ottla.storage.recovery import batches, opening, producers
 from ottla.storage.offset_index import OffsetIndex
 from ottla.storage.producer_state import ProducerStates
 from ottla.storage.segment import Segment
@@ -52,7 +53,7 @@ def forgotten_names(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def trusted_checksums(monkeypatch: pytest.MonkeyPatch) -> None:
     """Recovery does not look at checksums."""
-    monkeypatch.setattr(recovery, "verify_crc", lambda chunk, at, size: True)
+    monkeypatch.setattr(batches, "verify_crc", lambda chunk, at, size: True)
 
 
 def no_cut(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,12 +65,12 @@ def no_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     ) -> tuple[int, str | None]:
         return real(segment, position, interval, **{**more, "cut": False})
 
-    monkeypatch.setattr(recovery, "verify", verify)
+    monkeypatch.setattr(opening, "verify", verify)
 
 
 def trusted_indexes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Segments are not checked after a power cut, whatever their indexes are."""
-    monkeypatch.setattr(recovery, "_indexes_are_sound", lambda *arguments: True)
+    monkeypatch.setattr(opening, "_indexes_are_sound", lambda *arguments: True)
     real = recovery.recover
 
     def recover(*arguments: Any, stop: recovery.Stop, **more: Any) -> recovery.Loaded:
@@ -81,7 +82,7 @@ def trusted_indexes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def forgotten_producers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches after the last snapshot are not replayed."""
-    monkeypatch.setattr(recovery, "replay", lambda *arguments, **more: None)
+    monkeypatch.setattr(producers, "replay", lambda *arguments, **more: None)
 
 
 def unchecked_sequences(monkeypatch: pytest.MonkeyPatch) -> None:
