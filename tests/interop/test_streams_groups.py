@@ -61,12 +61,17 @@ def began(subject: Subject, group: str) -> None:
     ]
     at = {"group_id": group, "member_id": "A", "generation_id_or_member_epoch": 2}
     commit = {**at, "topics": [{"name": group, "partitions": rows}]}
-    _, committed = ask(
-        subject,
-        (HEARTBEAT, 0, beating(group, "A", 2, **having(0, 1))),
-        (COMMIT, 9, commit),
-    )
-    assert not any(row.error_code for topic in committed.topics for row in topic.partitions)
+
+    def committed() -> bool:
+        """Once it knows that both tasks are owned and, in Kafka, has heard of the topic."""
+        _, answer = ask(
+            subject,
+            (HEARTBEAT, 0, beating(group, "A", 2, **having(0, 1))),
+            (COMMIT, 9, commit),
+        )
+        return not any(row.error_code for topic in answer.topics for row in topic.partitions)
+
+    until("the offsets are committed", committed)
 
 
 def listing(session: Session, tools: Tools, name: str, tool: str, *arguments: str) -> None:

@@ -8,9 +8,9 @@ import pytest
 from tools.proof import power
 
 from ottla.storage import flush, recovery, truncation
-from ottla.storage.recovery import batches, opening, producers
 from ottla.storage.offset_index import OffsetIndex
 from ottla.storage.producer_state import ProducerStates
+from ottla.storage.recovery import batches, opening, producers
 from ottla.storage.segment import Segment
 from ottla.testing.log_model import Wrong
 from ottla.testing.power import PowerDisk
