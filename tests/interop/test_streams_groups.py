@@ -21,7 +21,8 @@ pytestmark = pytest.mark.java
 
 STREAMS_GROUPS = "org.apache.kafka.tools.streams.StreamsGroupCommand"
 ALL_GROUPS = "org.apache.kafka.tools.GroupsCommand"
-HEARTBEAT, COMMIT, FIND_COORDINATOR = 88, 8, 10
+HEARTBEAT, COMMIT, FIND_COORDINATOR, DELETE_GROUPS = 88, 8, 10, 42
+MISSING = frozenset({1, 3})  # a status: source topics, internal topics
 
 
 def ask(subject: Subject, *requests: tuple[int, int, dict[str, Any]]) -> list[Any]:
@@ -46,13 +47,26 @@ def began(subject: Subject, group: str) -> None:
     shape = topology(subtopology(group, state_changelog_topics=[{"name": changelog}]))
 
     def joined() -> bool:
+        """The group anew until its coordinator has heard of both topics, which takes Kafka a while.
+
+        It would hear of them later otherwise, and the group be of a later epoch.
+        """
         _, answer = ask(
             subject,
             (FIND_COORDINATOR, 4, {"coordinator_keys": [group]}),
             (HEARTBEAT, 0, joining(group, "A", shape, rack_id="r")),
         )
         assert answer.error_code in (0, *NOT_READY), answer
-        return not answer.error_code
+        if answer.error_code:
+            return False
+        if MISSING.isdisjoint(status.status_code for status in answer.status or ()):
+            return True
+        ask(
+            subject,
+            (HEARTBEAT, 0, beating(group, "A", -1)),
+            (DELETE_GROUPS, 2, {"groups_names": [group]}),
+        )
+        return False
 
     until("A has joined", joined)
     rows = [
