@@ -71,6 +71,25 @@ async def join_group(talk: Talk) -> None:
         for case, instance in {"empty": "", "illegal": "a/b", "long": "x" * 250}.items():
             request = joining(talk.name(case), group_instance_id=instance)
             await talk.ask(f"an instance id that is {case}", **request)
+        await static_among_newer(talk)
+
+
+async def static_among_newer(talk: Talk) -> None:
+    """A static classic member of a group that has members of the newer protocol."""
+    topic = await talk.topic("t", 1)
+    group = talk.name("newer")
+    await talk.group_ready(group)
+    newer = {"rebalance_timeout_ms": 60_000, "subscribed_topic_names": [topic]}
+    await talk.tell(68, 0, group_id=group, member_id="N", topic_partitions=[], **newer)
+    protocols = [{"name": "range", "metadata": subscription(topic)}]
+    static = {"group_instance_id": "one", "protocols": protocols}
+    await talk.bad("an unknown instance among newer ones", **joining(group, "x", **static))
+    old = (
+        await talk.good("a static member among newer ones", **joining(group, **static))
+    ).member_id
+    await talk.good("a static member among newer ones again", **joining(group, old, **static))
+    await talk.good("its heir", **joining(group, **static))
+    await talk.bad("its old self", **joining(group, old, **static))
 
 
 @scenario(14)

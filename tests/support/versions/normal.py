@@ -27,6 +27,8 @@ RECENT_MS = 3_600_000
 _WINDOW = re.compile(r"within \[\d+, \d+\]")
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
+_KAFKA_UUID = re.compile(r"[\w-]{22}")
+
 
 KEYED = (ApiVersion, SupportedFeatureKey, FinalizedFeatureKey)
 """Structs of which an answer has a list that is really a mapping."""
@@ -116,6 +118,8 @@ class Masks:
             return "DIRECTORY"
         if name == "cluster_id":
             return "CLUSTER"
+        if name == "member_id" and _KAFKA_UUID.fullmatch(value):
+            return self._members(value)
         value = _WINDOW.sub("within [FROM, TO]", value)
         for topic_id, topic in self.topics.items():
             text = uuid_text(topic_id)

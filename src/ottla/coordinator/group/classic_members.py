@@ -8,7 +8,7 @@ makes. Nobody waits.
 
 from typing import Any
 
-from ottla.coordinator.group.classic_join import java_uuid, rebalance_timeout_of
+from ottla.coordinator.group.classic_join import rebalance_timeout_of
 from ottla.coordinator.group.classic_rebalance import join_error
 from ottla.coordinator.group.consumer import ConsumerGroup
 from ottla.coordinator.group.consumer_member import UNREVOKED, ConsumerMember
@@ -20,6 +20,7 @@ from ottla.coordinator.group.settings import Caller
 from ottla.coordinator.group.shard import GroupShard
 from ottla.coordinator.outcome import Waiter
 from ottla.model.errors import ApiError, ErrorCode, ProtocolError
+from ottla.model.ids import uuid_text
 from ottla.wire.generated.consumer_group_heartbeat import (
     ConsumerGroupHeartbeatRequest,
     TopicPartitionsRequest,
@@ -66,7 +67,7 @@ def join(
         raise ApiError(ErrorCode.INCONSISTENT_GROUP_PROTOCOL)
     member_id = request.member_id
     if not member_id:
-        member_id = java_uuid(shard.surroundings.randomness.uuid())
+        member_id = uuid_text(shard.surroundings.randomness.uuid())
         if request.group_instance_id is None and caller.api_version >= 4:
             answer = join_error(ErrorCode.MEMBER_ID_REQUIRED, member_id)
             return Out(answers=[(waiter, answer)])
@@ -90,6 +91,7 @@ def join(
         ],
     )
     heartbeat = _Join(shard, group, translated, caller, [], now_ms)
+    heartbeat.comes_back = bool(request.member_id)
     heartbeat.classic = ClassicMemberMetadata(
         session_timeout_ms=request.session_timeout_ms,
         supported_protocols=[

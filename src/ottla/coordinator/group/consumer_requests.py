@@ -183,6 +183,8 @@ class Heartbeat:
         self.now_ms = now_ms
         self.image = shard.surroundings.image
         self.replaced: ConsumerMember | None = None
+        self.comes_back = False
+        """A classic member that says who it was: it is nobody's heir."""
         self.is_new = False
         self.looked = False
         self.interval_ms = 0
@@ -247,6 +249,8 @@ class Heartbeat:
     def _find_static(self, member_id: str, instance_id: str) -> ConsumerMember:
         group = self.group
         member = group.static_member(instance_id)
+        if self.comes_back:
+            return _static(group, member_id, instance_id)
         if self.request.member_epoch != JOIN_EPOCH:
             member = _static(group, member_id, instance_id)
             self._check_epoch(member)

@@ -116,6 +116,22 @@ def test_a_classic_member_leaves_and_expires(world: MixedWorld) -> None:
     assert "session expired" in world.why()[-1]
 
 
+def test_a_replaced_static_member_does_not_come_back_by_its_old_id(world: MixedWorld) -> None:
+    world.beat("n", "t")
+    world.run("join s id=none instance=s v=5 protocols=range:t")
+    old = world.member_ids["s"]
+    world.run("join s instance=s v=5 protocols=range:t")
+    assert world.member_ids["s"] == old
+    world.run("join heir id=none instance=s v=5 protocols=range:t")
+    heir = world.member_ids["heir"]
+    assert heir != old
+    (refused,) = world.run("join s instance=s v=5 protocols=range:t")
+    assert "FENCED_INSTANCE_ID" in refused
+    (refused,) = world.run("join s instance=other v=5 protocols=range:t")
+    assert "UNKNOWN_MEMBER_ID" in refused
+    assert world.group().static_ids == {"s": heir}
+
+
 def test_it_is_all_there_after_a_restart(world: MixedWorld) -> None:
     world.beat("n", "t")
     again = world.replay().groups["g"]
