@@ -1,9 +1,9 @@
-"""`ottla group`: list, describe, why, reset, delete, offset-delete."""
+"""`ottla group`: list, describe, why, reset, delete, offset-delete; of every kind of group."""
 
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
@@ -13,8 +13,10 @@ from ottla.cli.moments import duration_ms, moment_ms
 from ottla.cli.output import block, echo_json, echo_lines, echo_rows, format_option, table
 from ottla.cli.rebalances import why
 from ottla.client.cluster_view import ClusterView, NoSuchTopicError
-from ottla.client.groups import DescribedGroup, Groups, Member
+from ottla.client.described_groups import DescribedGroup, Member
+from ottla.client.groups import Groups
 from ottla.client.offsets import bounds, list_offsets, partitions_of
+from ottla.client.share_offsets import alter_share_offsets, forget_share_topics, share_offsets
 from ottla.model.errors import ApiError, ErrorCode
 from ottla.model.ids import Offset, TopicPartition
 
@@ -35,7 +37,7 @@ LAG_COLUMNS = (
 
 @click.group()
 def group() -> None:
-    """List, describe, reset and delete consumer groups."""
+    """List, describe, reset and delete groups: classic, consumer, share and streams groups."""
 
 
 group.add_command(why)
@@ -72,7 +74,8 @@ def describe(names: tuple[str, ...], brokers: str, output: str) -> None:
     """Show members, committed offsets and lag of groups.
 
     LAG-TIME is the age of the oldest record the group has not read, RATE how many records a
-    second were written in the last minute.
+    second were written in the last minute. In a share group CURRENT-OFFSET is the first record
+    that is not done with, LAG counts those that are not, and members may share a partition.
     """
     now_ms = time.time_ns() // 1_000_000
 
@@ -97,30 +100,55 @@ def describe(names: tuple[str, ...], brokers: str, output: str) -> None:
 
 
 def _for_people(row: dict[str, Any]) -> dict[str, Any]:
-    seconds = row["lag_time"]
-    return {**row, "lag_time": None if seconds is None else age_text(seconds)}
+    seconds, count = row["lag_time"], row["members"]
+    return {
+        **row,
+        "lag_time": None if seconds is None else age_text(seconds),
+        "member_id": f"{count} members" if count > 1 else row["member_id"],
+    }
+
+
+class _Position(NamedTuple):
+    """How far a group is in a partition; `lag` is known already in a share group."""
+
+    offset: Offset
+    lag: int | None = None
+
+
+async def _positions(
+    view: ClusterView, described: DescribedGroup
+) -> dict[TopicPartition, _Position]:
+    if described.kind == "share":
+        shared = await share_offsets(view, described.group)
+        return {each: _Position(found.offset, found.lag) for each, found in shared.items()}
+    committed = await Groups(view).committed(described.group)
+    return {each: _Position(found.offset) for each, found in committed.items()}
 
 
 async def _description(view: ClusterView, name: str, now_ms: int) -> dict[str, Any]:
     """`lag_time` is in seconds, `rate` in records a second."""
-    groups = Groups(view)
-    described = await groups.describe(name)
-    committed = await groups.committed(name)
+    described = await Groups(view).describe(name)
+    positions = await _positions(view, described)
     owners = _owners(described)
-    shown = sorted({*committed, *owners})
+    shown = sorted({*positions, *owners})
     starts, ends = await _bounds_of_existing(view, shown)
     behind = {
-        each: committed[each].offset
+        each: positions[each].offset
         for each in ends
-        if each in committed and committed[each].offset < ends[each]
+        if each in positions and positions[each].offset < ends[each]
     }
     ages = await lag_times(view, behind, now_ms)
     rates = await write_rates(view, ends, now_ms)
     rows = []
     for partition in shown:
-        current = committed[partition].offset if partition in committed else None
+        position = positions.get(partition)
+        current = None if position is None else position.offset
         end = ends.get(partition)
-        owner = owners.get(partition)
+        lag = None if position is None else position.lag
+        if lag is None and current is not None and end is not None:
+            lag = max(0, end - current)
+        mine = owners.get(partition, [])
+        owner = mine[0] if len(mine) == 1 else None
         rows.append(
             {
                 "topic": partition.topic,
@@ -128,9 +156,10 @@ async def _description(view: ClusterView, name: str, now_ms: int) -> dict[str, A
                 "current_offset": current,
                 "log_start_offset": starts.get(partition),
                 "log_end_offset": end,
-                "lag": None if current is None or end is None else max(0, end - current),
+                "lag": lag,
                 "lag_time": 0.0 if current is not None and current == end else ages.get(partition),
                 "rate": round(rates[partition], 2) if partition in rates else None,
+                "members": len(mine),
                 "member_id": owner.member_id if owner else None,
                 "instance_id": owner.instance_id if owner else None,
                 "client_id": owner.client_id if owner else None,
@@ -149,8 +178,13 @@ async def _description(view: ClusterView, name: str, now_ms: int) -> dict[str, A
     }
 
 
-def _owners(described: DescribedGroup) -> dict[TopicPartition, Member]:
-    return {partition: member for member in described.members for partition in member.partitions}
+def _owners(described: DescribedGroup) -> dict[TopicPartition, list[Member]]:
+    """Who reads what; several may read a partition of a share group."""
+    owners: dict[TopicPartition, list[Member]] = {}
+    for member in described.members:
+        for partition in member.partitions:
+            owners.setdefault(partition, []).append(member)
+    return owners
 
 
 def _member(member: Member) -> dict[str, Any]:
@@ -260,10 +294,16 @@ async def _reset(
     value: Any,
     dry_run: bool,
 ) -> list[dict[str, Any]]:
-    groups = Groups(view)
-    if not chosen:
-        await groups.describe(name)
-    committed = await groups.committed(name)
+    is_shared = False
+    positions: dict[TopicPartition, _Position] = {}
+    try:
+        described = await Groups(view).describe(name)
+    except ApiError as error:
+        if error.code is not ErrorCode.GROUP_ID_NOT_FOUND or not chosen:
+            raise  # else there will be a group, with these offsets
+    else:
+        is_shared = described.kind == "share"
+        positions = await _positions(view, described)
     partitions = [
         partition
         for topic, numbers in chosen
@@ -271,12 +311,15 @@ async def _reset(
             [TopicPartition(topic, number) for number in numbers]
             or await partitions_of(view, topic)
         )
-    ] or sorted(committed)
-    current = {each: committed[each].offset for each in partitions if each in committed}
+    ] or sorted(positions)
+    current = {each: positions[each].offset for each in partitions if each in positions}
     targets = await _targets(view, partitions, current, goal, value)
     if not dry_run and targets:
         try:
-            await groups.commit(name, targets)
+            if is_shared:
+                await alter_share_offsets(view, name, targets)
+            else:
+                await Groups(view).commit(name, targets)
         except ApiError as error:
             if error.code is not ErrorCode.UNKNOWN_MEMBER_ID:
                 raise
@@ -376,19 +419,29 @@ def delete(names: tuple[str, ...], brokers: str, yes: bool, output: str) -> None
     help="Of this topic, or these partitions; repeatable.",
 )
 def offset_delete(name: str, brokers: str, topics: tuple[str, ...]) -> None:
-    """Forget committed offsets of topics that no member of the group reads."""
+    """Forget committed offsets of topics that no member of the group reads.
+
+    A share group forgets whole topics, while it has no members.
+    """
     chosen = [_topic_partitions(text) for text in topics]
 
     async def action(view: ClusterView) -> list[TopicPartition]:
         groups = Groups(view)
-        committed = await groups.committed(name)
+        described = await groups.describe(name)
         wanted = [
             partition
-            for partition in sorted(committed)
+            for partition in sorted(await _positions(view, described))
             for topic, numbers in chosen
             if partition.topic == topic and (not numbers or partition.partition in numbers)
         ]
-        if wanted:
+        if described.kind == "share":
+            if any(numbers for _, numbers in chosen):
+                raise Failure(
+                    f"group {name!r} is a share group, which forgets whole topics",
+                    "Say --topic without partitions",
+                )
+            await forget_share_topics(view, name, [topic for topic, _ in chosen])
+        elif wanted:
             await groups.delete_offsets(name, wanted)
         return wanted
 

@@ -18,7 +18,8 @@ from typing import Any
 from ottla.client import range_assignor
 from ottla.client.cluster_view import ClusterView, check
 from ottla.client.consumer import Consumer, FetchedBatch
-from ottla.client.groups import CONSUMER_PROTOCOL, Groups, assigned_partitions
+from ottla.client.described_groups import CONSUMER_PROTOCOL, assigned_partitions
+from ottla.client.groups import Groups
 from ottla.model.errors import RETRIABLE, ApiError, ErrorCode, PeerError
 from ottla.model.ids import Offset, TopicPartition
 from ottla.model.isolation import IsolationLevel

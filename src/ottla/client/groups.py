@@ -6,11 +6,8 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from ottla.client.cluster_view import ClusterView, check
-from ottla.model.errors import ApiError, ErrorCode
+from ottla.client.described_groups import DescribedGroup, describe
 from ottla.model.ids import BrokerId, Offset, TopicPartition
-from ottla.wire.codec import decode
-
-CONSUMER_PROTOCOL = "consumer"
 
 
 class ListedGroup(NamedTuple):
@@ -19,25 +16,6 @@ class ListedGroup(NamedTuple):
     state: str
     kind: str
     coordinator: BrokerId
-
-
-class Member(NamedTuple):
-    member_id: str
-    instance_id: str | None
-    client_id: str
-    host: str
-    partitions: tuple[TopicPartition, ...]
-
-
-class DescribedGroup(NamedTuple):
-    """`balancer` is the assignor's name; "" where there is none."""
-
-    group: str
-    kind: str
-    state: str
-    balancer: str
-    coordinator: BrokerId
-    members: tuple[Member, ...]
 
 
 class Committed(NamedTuple):
@@ -86,37 +64,12 @@ class Groups:
         return await self._view.send(request, await self._view.coordinator(group))
 
     async def describe(self, group: str) -> DescribedGroup:
-        """Members and what each owns.
+        """Members and what each owns, in a group of any kind.
 
         Raises:
             ApiError: GROUP_ID_NOT_FOUND; nobody knows the group.
         """
-        return await self._view.ask(lambda: self._describe(group))
-
-    async def _describe(self, group: str) -> DescribedGroup:
-        from ottla.wire.generated.consumer_group_describe import ConsumerGroupDescribeRequest
-        from ottla.wire.generated.describe_groups import DescribeGroupsRequest
-
-        coordinator = await self._view.coordinator(group)
-        link = await self._view.link(coordinator)
-        if link.serves(ConsumerGroupDescribeRequest):
-            response = await self._view.send(
-                ConsumerGroupDescribeRequest(group_ids=[group]), coordinator
-            )
-            answer = response.groups[0]
-            if answer.error_code == 0:
-                return _consumer_group(answer, coordinator)
-            if answer.error_code not in (
-                ErrorCode.GROUP_ID_NOT_FOUND,
-                ErrorCode.UNSUPPORTED_VERSION,
-            ):
-                check(answer.error_code, answer.error_message, about=f"group {group!r}")
-        response = await self._view.send(DescribeGroupsRequest(groups=[group]), coordinator)
-        answer = response.groups[0]
-        check(answer.error_code, answer.error_message, about=f"group {group!r}")
-        if answer.group_state == "Dead":
-            raise ApiError(ErrorCode.GROUP_ID_NOT_FOUND, f"group {group!r} does not exist")
-        return _classic_group(answer, coordinator)
+        return await self._view.ask(lambda: describe(self._view, group))
 
     async def rebalances(self, group: str) -> list[Any]:
         """The last rebalances, the oldest first, as `DescribedRebalance` rows. Only Ottla knows.
@@ -309,63 +262,3 @@ def _by_topic(partitions: Sequence[TopicPartition]) -> dict[str, list[int]]:
     for partition in partitions:
         topics.setdefault(partition.topic, []).append(partition.partition)
     return topics
-
-
-def _consumer_group(answer: Any, coordinator: BrokerId) -> DescribedGroup:
-    members = tuple(
-        Member(
-            each.member_id,
-            each.instance_id,
-            each.client_id,
-            each.client_host,
-            tuple(
-                TopicPartition(topic.topic_name, index)
-                for topic in each.assignment.topic_partitions
-                for index in topic.partitions
-            ),
-        )
-        for each in answer.members
-    )
-    return DescribedGroup(
-        answer.group_id, "consumer", answer.group_state, answer.assignor_name, coordinator, members
-    )
-
-
-def _classic_group(answer: Any, coordinator: BrokerId) -> DescribedGroup:
-    members = tuple(
-        Member(
-            each.member_id,
-            each.group_instance_id,
-            each.client_id,
-            each.client_host,
-            assigned_partitions(each.member_assignment)
-            if answer.protocol_type == CONSUMER_PROTOCOL
-            else (),
-        )
-        for each in answer.members
-    )
-    return DescribedGroup(
-        answer.group_id, "classic", answer.group_state, answer.protocol_data, coordinator, members
-    )
-
-
-def assigned_partitions(blob: bytes) -> tuple[TopicPartition, ...]:
-    """What the bytes of a classic member's assignment give it: version, then the message.
-
-    Raises:
-        ProtocolError: the bytes are not an assignment.
-    """
-    if len(blob) < 2:
-        return ()
-    from ottla.wire.generated.consumer_protocol_assignment import (
-        ConsumerProtocolAssignment,
-    )
-
-    version = int.from_bytes(blob[:2], "big", signed=True)
-    version = max(0, min(version, ConsumerProtocolAssignment.MAX_VERSION))
-    assignment, _ = decode(ConsumerProtocolAssignment, version, blob, 2)
-    return tuple(
-        TopicPartition(topic.topic, index)
-        for topic in assignment.assigned_partitions
-        for index in topic.partitions
-    )

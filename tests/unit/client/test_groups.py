@@ -1,29 +1,19 @@
 """Groups seen from outside, with brokers that know the newer requests and with those that do not."""
 
-from typing import Any
-
 import pytest
 from tests.unit.client.parts import PlayedCluster, coordinator, metadata
 
-from ottla.client.groups import Committed, Groups, ListedGroup, assigned_partitions
-from ottla.model.errors import ApiError, ErrorCode, ProtocolError
+from ottla.client.groups import Committed, Groups, ListedGroup
+from ottla.model.errors import ApiError, ErrorCode
 from ottla.model.ids import TopicPartition
 from ottla.testing.loop import run
-from ottla.wire.codec import encode
-from ottla.wire.generated import (
-    consumer_group_describe,
-    consumer_protocol_assignment,
-    describe_groups,
-    offset_fetch,
-)
 from ottla.wire.generated import list_groups as listing
-from ottla.wire.generated.consumer_group_describe import ConsumerGroupDescribeRequest
+from ottla.wire.generated import offset_fetch
 from ottla.wire.generated.delete_groups import (
     DeletableGroupResult,
     DeleteGroupsRequest,
     DeleteGroupsResponse,
 )
-from ottla.wire.generated.describe_groups import DescribeGroupsRequest
 from ottla.wire.generated.find_coordinator import FindCoordinatorRequest
 from ottla.wire.generated.list_groups import ListGroupsRequest
 from ottla.wire.generated.metadata import MetadataRequest
@@ -42,14 +32,6 @@ from ottla.wire.generated.offset_delete import (
 from ottla.wire.generated.offset_fetch import OffsetFetchRequest
 
 ONE, TWO = TopicPartition("t", 0), TopicPartition("t", 1)
-ASSIGNMENT = (1).to_bytes(2, "big") + encode(
-    consumer_protocol_assignment.ConsumerProtocolAssignment(
-        assigned_partitions=[
-            consumer_protocol_assignment.TopicPartition(topic="t", partitions=[0, 1])
-        ]
-    ),
-    1,
-)
 
 
 def cluster() -> PlayedCluster:
@@ -81,82 +63,6 @@ def test_every_broker_is_asked_for_its_groups(
     assert sorted(view.brokers_asked(ListGroupsRequest), key=str) == [1, 2]
     asked = view.requests(ListGroupsRequest)[0]
     assert (asked.states_filter, asked.types_filter) == filters
-
-
-def classic(**how: Any) -> describe_groups.DescribeGroupsResponse:
-    member = describe_groups.DescribedGroupMember(
-        member_id="m", client_id="c", client_host="/h", member_assignment=ASSIGNMENT
-    )
-    row = describe_groups.DescribedGroup(
-        **{
-            "group_id": "g",
-            "group_state": "Stable",
-            "protocol_type": "consumer",
-            "protocol_data": "range",
-            "members": [member],
-            **how,
-        }
-    )
-    return describe_groups.DescribeGroupsResponse(groups=[row])
-
-
-def newer(code: ErrorCode) -> consumer_group_describe.ConsumerGroupDescribeResponse:
-    group = consumer_group_describe.DescribedGroup(
-        group_id="g",
-        error_code=code,
-        group_state="Stable",
-        assignor_name="uniform",
-        members=[
-            consumer_group_describe.Member(
-                member_id="m",
-                client_id="c",
-                client_host="/h",
-                assignment=consumer_group_describe.Assignment(
-                    topic_partitions=[
-                        consumer_group_describe.TopicPartitions(topic_name="t", partitions=[1])
-                    ]
-                ),
-            )
-        ],
-    )
-    return consumer_group_describe.ConsumerGroupDescribeResponse(groups=[group])
-
-
-def test_a_group_is_described_as_what_it_is() -> None:
-    view = cluster()
-    view.will_answer(ConsumerGroupDescribeRequest, newer(ErrorCode.NONE))
-    group = run(Groups(view).describe("g"))
-    assert (group.kind, group.balancer, group.coordinator) == ("consumer", "uniform", 2)
-    assert group.members[0].partitions == (TWO,)
-    view.will_answer(ConsumerGroupDescribeRequest, newer(ErrorCode.GROUP_ID_NOT_FOUND))
-    view.will_answer(DescribeGroupsRequest, classic())
-    group = run(Groups(view).describe("g"))
-    assert (group.kind, group.balancer) == ("classic", "range")
-    assert group.members[0].partitions == (ONE, TWO)
-
-
-def test_an_older_broker_is_asked_only_what_it_knows() -> None:
-    view = cluster()
-    view.versions[ConsumerGroupDescribeRequest] = -1
-    view.will_answer(DescribeGroupsRequest, classic(protocol_type="connect"))
-    assert run(Groups(view).describe("g")).members[0].partitions == ()
-
-
-def test_a_dead_group_is_none() -> None:
-    view = cluster()
-    view.versions[ConsumerGroupDescribeRequest] = -1
-    view.will_answer(DescribeGroupsRequest, classic(group_state="Dead", members=[]))
-    with pytest.raises(ApiError, match="group 'g' does not exist"):
-        run(Groups(view).describe("g"))
-
-
-def test_another_coordinator_is_looked_for_when_it_moved() -> None:
-    view = cluster()
-    view.versions[ConsumerGroupDescribeRequest] = -1
-    moved = classic(error_code=ErrorCode.NOT_COORDINATOR, members=[])
-    view.will_answer(DescribeGroupsRequest, moved, classic())
-    assert run(Groups(view).describe("g")).state == "Stable"
-    assert len(view.requests(FindCoordinatorRequest)) == 2
 
 
 @pytest.mark.parametrize("version", [7, 8, 10])
@@ -220,11 +126,3 @@ def test_deleting_a_group_and_single_offsets() -> None:
     with pytest.raises(ApiError, match="partition t-1") as caught:
         run(Groups(view).delete_offsets("g", [TWO]))
     assert caught.value.code is ErrorCode.GROUP_SUBSCRIBED_TO_TOPIC
-
-
-def test_an_assignment_is_read_whatever_newer_version_it_says() -> None:
-    assert assigned_partitions(ASSIGNMENT) == (ONE, TWO)
-    assert assigned_partitions(b"") == ()
-    assert assigned_partitions((99).to_bytes(2, "big") + ASSIGNMENT[2:]) == (ONE, TWO)
-    with pytest.raises(ProtocolError):
-        assigned_partitions(ASSIGNMENT[:-5])
