@@ -3,21 +3,29 @@
 Keys and their JSON values:
 
     cluster                      {"cluster_id"}
-    controller                   {"broker_id"}
+    controller                   {"broker_id"}; in a cluster, with that broker's lease
     producer_ids                 {"next"}: the first id outside every block handed out
-    broker/ID                    {"rack", "endpoints": [[listener, host, port]], "fenced"}
+    broker/ID                    {"rack", "endpoints": [[listener, host, port]], "fenced", and where
+                                 they are not empty "leaving", "directories"}; in a cluster, with
+                                 the broker's lease
+    registered/ID                {"rack", "endpoints", "directories", "boot_id"}: stays when the
+                                 broker is gone, until it is removed from the cluster
     topic/TOPIC_ID               {"name", "partitions": how many}
-    partition/TOPIC_ID/N         {"leader", "leader_epoch", "partition_epoch", "replicas", "isr"}
+    partition/TOPIC_ID/N         {"leader", "leader_epoch", "partition_epoch", "replicas", "isr", and
+                                 where they are not empty "elr", "last_known_leader", "adding",
+                                 "removing"}
     config/TYPE/NAME             {setting: value}; topics too, by name
     deleting/TOPIC_ID            {"name"}: its files may be removed
 
-A topic exists when its topic key does; its partition keys may be older. The image
-is a function of the keys alone, so loading everything and following every change
+A topic exists when its topic key does, and has as many partitions as that says; its
+partition keys may be older, and go later: thousands do not fit in one transaction. The
+image is a function of the keys alone, so loading everything and following every change
 end in the same image.
 """
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -26,11 +34,20 @@ from ottla.metadata.image import (
     ConfigResource,
     Endpoint,
     Image,
+    KnownBroker,
     PartitionImage,
     TopicImage,
 )
-from ottla.metadata.store import Changes, Put, Snapshot
-from ottla.model.ids import BrokerId, PartitionId, TopicName, Uuid, uuid_from_text, uuid_text
+from ottla.metadata.store import Changes, KeyVersion, Put, Revision, Snapshot
+from ottla.model.ids import (
+    NO_BROKER,
+    BrokerId,
+    PartitionId,
+    TopicName,
+    Uuid,
+    uuid_from_text,
+    uuid_text,
+)
 from ottla.model.isolation import ResourceType
 from ottla.model.steps import Steps, at_once
 
@@ -84,8 +101,30 @@ def broker_name(broker_id: BrokerId) -> str:
 
 
 def broker_key(broker: BrokerImage) -> KeyValue:
-    return broker_name(broker.broker_id), _value(
-        {"rack": broker.rack, "endpoints": broker.endpoints, "fenced": broker.fenced}
+    content: dict[str, Any] = {
+        "rack": broker.rack,
+        "endpoints": broker.endpoints,
+        "fenced": broker.fenced,
+    }
+    if broker.leaving:
+        content["leaving"] = True
+    if broker.directories:
+        content["directories"] = [uuid_text(each) for each in broker.directories]
+    return broker_name(broker.broker_id), _value(content)
+
+
+def known_broker_name(broker_id: BrokerId) -> str:
+    return f"registered/{broker_id}"
+
+
+def known_broker_key(broker: KnownBroker) -> KeyValue:
+    return known_broker_name(broker.broker_id), _value(
+        {
+            "rack": broker.rack,
+            "endpoints": broker.endpoints,
+            "directories": [uuid_text(each) for each in broker.directories],
+            "boot_id": broker.boot_id,
+        }
     )
 
 
@@ -93,8 +132,12 @@ def topic_key(topic_id: Uuid, name: TopicName, partitions: int) -> KeyValue:
     return f"topic/{uuid_text(topic_id)}", _value({"name": name, "partitions": partitions})
 
 
+def partition_name(topic_id: Uuid, partition: PartitionId) -> str:
+    return f"partition/{uuid_text(topic_id)}/{partition}"
+
+
 def partition_key(topic_id: Uuid, partition: PartitionId, state: PartitionImage) -> KeyValue:
-    return f"partition/{uuid_text(topic_id)}/{partition}", _partition_value(state)
+    return partition_name(topic_id, partition), _partition_value(state)
 
 
 # Thousands of partitions share a few states: both ways are remembered, so that creating
@@ -103,19 +146,26 @@ def partition_key(topic_id: Uuid, partition: PartitionId, state: PartitionImage)
 
 @lru_cache(maxsize=1024)
 def _partition_value(state: PartitionImage) -> bytes:
-    return _value(
-        {
-            "leader": state.leader,
-            "leader_epoch": state.leader_epoch,
-            "partition_epoch": state.partition_epoch,
-            "replicas": state.replicas,
-            "isr": state.isr,
-        }
-    )
+    content: dict[str, Any] = {
+        "leader": state.leader,
+        "leader_epoch": state.leader_epoch,
+        "partition_epoch": state.partition_epoch,
+        "replicas": state.replicas,
+        "isr": state.isr,
+    }
+    if state.elr:
+        content["elr"] = state.elr
+    if state.last_known_leader != NO_BROKER:
+        content["last_known_leader"] = state.last_known_leader
+    if state.adding:
+        content["adding"] = state.adding
+    if state.removing:
+        content["removing"] = state.removing
+    return _value(content)
 
 
 @lru_cache(maxsize=1024)
-def _partition_state(value: bytes) -> PartitionImage:
+def _partition_state(value: bytes, revision: Revision) -> PartitionImage:
     content = _content(value)
     return PartitionImage(
         content["leader"],
@@ -123,6 +173,11 @@ def _partition_state(value: bytes) -> PartitionImage:
         content["partition_epoch"],
         tuple(content["replicas"]),
         tuple(content["isr"]),
+        elr=tuple(content.get("elr", ())),
+        last_known_leader=content.get("last_known_leader", NO_BROKER),
+        adding=tuple(content.get("adding", ())),
+        removing=tuple(content.get("removing", ())),
+        revision=revision,
     )
 
 
@@ -151,7 +206,8 @@ def from_snapshot(snapshot: Snapshot) -> Image:
         Put(key, value, snapshot.versions[key].create_revision)
         for key, value in snapshot.items.items()
     )
-    return apply(Image(), Changes(snapshot.revision, puts, ()))[0]
+    changes = Changes(snapshot.revision, puts, ())
+    return at_once(_apply(Image(), changes, snapshot.versions))[0]
 
 
 def everything_in(image: Image) -> Delta:
@@ -162,22 +218,35 @@ def everything_in(image: Image) -> Delta:
 class _Draft:
     """The next image while it is being made; a mapping is copied before its first change."""
 
-    def __init__(self, image: Image) -> None:
+    def __init__(
+        self, image: Image, revision: Revision, versions: Mapping[str, KeyVersion] | None
+    ) -> None:
         self.image = image
         self.copies: dict[str, dict[Any, Any]] = {}
         self.scalars: dict[str, Any] = {}
         self.topics: set[TopicName] = set()
         self.resources: set[ConfigResource] = set()
         self.deleting: set[Uuid] = set()
-        self.partitions: dict[Uuid, dict[PartitionId, PartitionImage]] = {}
+        self.partitions: dict[Uuid, dict[PartitionId, PartitionImage | None]] = {}
+        """What was put; None: deleted."""
         self.counts: dict[Uuid, tuple[TopicName, int]] = {}
         self.topic_configs: dict[TopicName, Mapping[str, str]] = {}
+        self._revision = revision
+        self._versions = versions
 
     def change(self, mapping: str) -> dict[Any, Any]:
         copy = self.copies.get(mapping)
         if copy is None:
             copy = self.copies[mapping] = dict(getattr(self.image, mapping))
         return copy
+
+    def revision_of(self, key: str) -> Revision:
+        """The mod-revision of a key that was put."""
+        return self._revision if self._versions is None else self._versions[key].mod_revision
+
+    def current(self, mapping: str) -> Mapping[Any, Any]:
+        copy = self.copies.get(mapping)
+        return copy if copy is not None else getattr(self.image, mapping)
 
 
 def apply(image: Image, changes: Changes) -> tuple[Image, Delta]:
@@ -187,7 +256,13 @@ def apply(image: Image, changes: Changes) -> tuple[Image, Delta]:
 
 def apply_in_steps(image: Image, changes: Changes) -> Steps[tuple[Image, Delta]]:
     """Do as `apply`, a key or a topic a step."""
-    draft = _Draft(image)
+    return _apply(image, changes, None)
+
+
+def _apply(
+    image: Image, changes: Changes, versions: Mapping[str, KeyVersion] | None
+) -> Steps[tuple[Image, Delta]]:
+    draft = _Draft(image, changes.revision, versions)
     # Deletes first: one transaction may replace a topic of the same name.
     for key in changes.deletes:
         _delete(draft, key)
@@ -196,24 +271,14 @@ def apply_in_steps(image: Image, changes: Changes) -> Steps[tuple[Image, Delta]]
         _put(draft, put)
         yield
     yield from _build_topics(draft)
-    fields = {
-        "revision": changes.revision,
-        "cluster_id": image.cluster_id,
-        "controller_id": image.controller_id,
-        "brokers": image.brokers,
-        "topics": image.topics,
-        "topic_names": image.topic_names,
-        "configs": image.configs,
-        "deleting": image.deleting,
-        "next_producer_id": image.next_producer_id,
-    }
     delta = Delta(
         frozenset(draft.topics),
         frozenset(draft.resources),
         frozenset(draft.deleting),
         "brokers" in draft.copies,
     )
-    return Image(**{**fields, **draft.copies, **draft.scalars}), delta
+    fields = {**draft.copies, **draft.scalars, "revision": changes.revision}
+    return replace(image, **fields), delta
 
 
 def _put(draft: _Draft, put: Put) -> None:
@@ -221,7 +286,7 @@ def _put(draft: _Draft, put: Put) -> None:
     if kind == "partition":
         topic_id, _, number = rest.partition("/")
         states = draft.partitions.setdefault(uuid_from_text(topic_id), {})
-        states[int(number)] = _partition_state(put.value)
+        states[int(number)] = _partition_state(put.value, draft.revision_of(put.key))
         return
     content = _content(put.value)
     if kind == "topic":
@@ -241,24 +306,44 @@ def _put(draft: _Draft, put: Put) -> None:
             int(rest),
             put.create_revision,
             content["rack"],
-            tuple(Endpoint(*endpoint) for endpoint in content["endpoints"]),
+            _endpoints(content),
             content["fenced"],
+            content.get("leaving", False),
+            _directories(content),
+            draft.revision_of(put.key),
+        )
+    elif kind == "registered":
+        draft.change("known_brokers")[int(rest)] = KnownBroker(
+            int(rest),
+            content["rack"],
+            _endpoints(content),
+            _directories(content),
+            content["boot_id"],
         )
     elif put.key == CLUSTER:
         draft.scalars["cluster_id"] = content["cluster_id"]
     elif put.key == CONTROLLER:
         draft.scalars["controller_id"] = content["broker_id"]
+        draft.scalars["controller_revision"] = draft.revision_of(put.key)
     elif put.key == PRODUCER_IDS:
         draft.scalars["next_producer_id"] = content["next"]
+
+
+def _endpoints(content: Any) -> tuple[Endpoint, ...]:
+    return tuple(Endpoint(*endpoint) for endpoint in content["endpoints"])
+
+
+def _directories(content: Any) -> tuple[Uuid, ...]:
+    return tuple(uuid_from_text(each) for each in content.get("directories", ()))
 
 
 def _delete(draft: _Draft, key: str) -> None:
     kind, _, rest = key.partition("/")
     if kind == "topic":
-        name = draft.change("topic_names").pop(uuid_from_text(rest), None)
-        if name is not None:
-            draft.change("topics").pop(name, None)
-            draft.topics.add(name)
+        _delete_topic(draft, uuid_from_text(rest))
+    elif kind == "partition":
+        topic_id, _, number = rest.partition("/")
+        draft.partitions.setdefault(uuid_from_text(topic_id), {})[int(number)] = None
     elif kind == "config":
         resource = _resource(rest)
         if resource.type is ResourceType.TOPIC:
@@ -270,36 +355,88 @@ def _delete(draft: _Draft, key: str) -> None:
         draft.change("deleting").pop(uuid_from_text(rest), None)
     elif kind == "broker":
         draft.change("brokers").pop(int(rest), None)
+    elif kind == "registered":
+        draft.change("known_brokers").pop(int(rest), None)
+    elif key == CONTROLLER:
+        draft.scalars["controller_id"] = NO_BROKER
+        draft.scalars["controller_revision"] = 0
+
+
+def _delete_topic(draft: _Draft, topic_id: Uuid) -> None:
+    name = draft.change("topic_names").pop(topic_id, None)
+    if name is None:
+        return
+    topic = draft.change("topics").pop(name, None)
+    draft.topics.add(name)
+    if topic is not None:
+        draft.change("unlisted")[topic_id] = dict(enumerate(topic.partitions))
+        draft.partitions.setdefault(topic_id, {})
 
 
 def _build_topics(draft: _Draft) -> Steps[None]:
     """Make the topics anew whose keys changed."""
-    image = draft.image
-    names: dict[Uuid, TopicName] = {}
-    current = draft.copies.get("topics", image.topics)
-    current_names = draft.copies.get("topic_names", image.topic_names)
-    for topic_id, (name, _) in draft.counts.items():
-        names[topic_id] = name
+    names: dict[Uuid, TopicName] = {topic_id: name for topic_id, (name, _) in draft.counts.items()}
+    listed = draft.current("topic_names")
     for topic_id in draft.partitions:
-        if topic_id not in names and topic_id in current_names:
-            names[topic_id] = current_names[topic_id]
+        if topic_id not in names and topic_id in listed:
+            names[topic_id] = listed[topic_id]
+    topics = draft.current("topics")
     for name in draft.topic_configs:
-        if name in current:
-            names[current[name].topic_id] = name
+        if name in topics:
+            names[topics[name].topic_id] = name
     for topic_id, name in names.items():
-        old: TopicImage | None = current.get(name)
-        if old is not None and old.topic_id != topic_id:
-            old = None
-        partitions = dict(enumerate(old.partitions)) if old is not None else {}
-        partitions.update(draft.partitions.get(topic_id, {}))
-        count = draft.counts[topic_id][1] if topic_id in draft.counts else len(partitions)
-        configs = draft.topic_configs.get(name, old.configs if old is not None else {})
-        draft.change("topics")[name] = TopicImage(
-            name, topic_id, tuple(partitions[number] for number in range(count)), configs
-        )
-        draft.change("topic_names")[topic_id] = name
-        draft.topics.add(name)
+        _build_topic(draft, topic_id, name)
         yield
+    for topic_id in draft.partitions:
+        if topic_id not in names:
+            _keep_unlisted(draft, topic_id, draft.current("unlisted").get(topic_id, {}))
+            yield
+
+
+def _build_topic(draft: _Draft, topic_id: Uuid, name: TopicName) -> None:
+    old: TopicImage | None = draft.current("topics").get(name)
+    if old is not None and old.topic_id != topic_id:
+        old = None
+    partitions = list(old.partitions) if old is not None else []
+    count = draft.counts[topic_id][1] if topic_id in draft.counts else len(partitions)
+    unlisted = draft.current("unlisted").get(topic_id, {})
+    if count != len(partitions) or unlisted:
+        spare = {**unlisted, **dict(enumerate(partitions))}
+        _keep_unlisted(draft, topic_id, spare, listed=count)
+        spare.update(_put_partitions(draft, topic_id))
+        partitions = [spare[number] for number in range(count)]
+    else:
+        changed = _put_partitions(draft, topic_id)
+        for number, state in changed.items():
+            if number < count:
+                partitions[number] = state
+        if any(number >= count for number in changed):
+            _keep_unlisted(draft, topic_id, {}, listed=count)
+    configs = draft.topic_configs.get(name, old.configs if old is not None else {})
+    draft.change("topics")[name] = TopicImage(name, topic_id, tuple(partitions), configs)
+    draft.change("topic_names")[topic_id] = name
+    draft.topics.add(name)
+
+
+def _put_partitions(draft: _Draft, topic_id: Uuid) -> dict[PartitionId, PartitionImage]:
+    states = draft.partitions.get(topic_id, {})
+    return {number: state for number, state in states.items() if state is not None}
+
+
+def _keep_unlisted(
+    draft: _Draft,
+    topic_id: Uuid,
+    before: Mapping[PartitionId, PartitionImage],
+    *,
+    listed: int = 0,
+) -> None:
+    """Remember the partitions from number `listed` on, which their topic does not say it has."""
+    now: dict[PartitionId, PartitionImage | None] = {**before, **draft.partitions.get(topic_id, {})}
+    rest = {number: state for number, state in now.items() if number >= listed and state}
+    if rest:
+        draft.change("unlisted")[topic_id] = rest
+    elif topic_id in draft.current("unlisted"):
+        draft.change("unlisted").pop(topic_id)
 
 
 def _resource(rest: str) -> ConfigResource:

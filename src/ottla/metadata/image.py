@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from ottla.metadata.store import Revision
 from ottla.model.ids import (
     NO_BROKER,
     BrokerId,
@@ -30,6 +31,15 @@ class PartitionImage(NamedTuple):
     replicas: tuple[BrokerId, ...]
     isr: tuple[BrokerId, ...]
     offline_replicas: tuple[BrokerId, ...] = ()
+    elr: tuple[BrokerId, ...] = ()
+    """Eligible leader replicas (KIP-966): out of the ISR, and known to have all that is committed."""
+    last_known_leader: BrokerId = NO_BROKER
+    """Who led last, where neither ISR nor ELR has anybody: it alone may be elected."""
+    adding: tuple[BrokerId, ...] = ()
+    removing: tuple[BrokerId, ...] = ()
+    """Of a reassignment under way; both are among `replicas` until it is over (KIP-455)."""
+    revision: Revision = 0
+    """The key's mod-revision, which whoever changes it compares."""
 
 
 class TopicImage(NamedTuple):
@@ -47,12 +57,37 @@ class Endpoint(NamedTuple):
 
 
 class BrokerImage(NamedTuple):
+    """A broker that lives, or did until its lease runs out."""
+
     broker_id: BrokerId
     epoch: int
     """The create-revision of the registration: a new one for each incarnation."""
     rack: str | None
     endpoints: tuple[Endpoint, ...]
     fenced: bool = False
+    """Registered, and not yet, or not any more, to lead or to be placed on."""
+    leaving: bool = False
+    """It shuts down, and its leaders are moved before."""
+    directories: tuple[Uuid, ...] = ()
+    """Ids of its log directories: who has the same ones is the same broker, started again."""
+    revision: Revision = 0
+    """The key's mod-revision."""
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it may lead, be in an ISR, and be placed on."""
+        return not self.fenced and not self.leaving
+
+
+class KnownBroker(NamedTuple):
+    """A broker that was registered once and is not removed; it may live or not."""
+
+    broker_id: BrokerId
+    rack: str | None
+    endpoints: tuple[Endpoint, ...]
+    directories: tuple[Uuid, ...] = ()
+    boot_id: str = ""
+    """Of the machine when it registered last: another one says that the page cache was lost."""
 
 
 class ConfigResource(NamedTuple):
@@ -66,6 +101,9 @@ class Image:
     cluster_id: str = ""
     controller_id: BrokerId = NO_BROKER
     brokers: Mapping[BrokerId, BrokerImage] = field(default_factory=dict)
+    controller_revision: Revision = 0
+    """The mod-revision of the key that says who controls; 0: nobody does."""
+    known_brokers: Mapping[BrokerId, KnownBroker] = field(default_factory=dict)
     topics: Mapping[TopicName, TopicImage] = field(default_factory=dict)
     topic_names: Mapping[Uuid, TopicName] = field(default_factory=dict)
     configs: Mapping[ConfigResource, Mapping[str, str]] = field(default_factory=dict)
@@ -74,6 +112,8 @@ class Image:
     """Topics whose files may be removed."""
     next_producer_id: int = 0
     """The first producer id that no broker has been given a block of."""
+    unlisted: Mapping[Uuid, Mapping[PartitionId, PartitionImage]] = field(default_factory=dict)
+    """Partitions whose topic does not say that it has them: yet, or any more."""
 
     def topic_by_id(self, topic_id: Uuid) -> TopicImage | None:
         name = self.topic_names.get(topic_id)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from ottla.metadata import changes, controller
 from ottla.metadata.changes import apply, from_snapshot
 from ottla.metadata.controller import Defaults, NewTopic, Writes
-from ottla.metadata.image import BrokerImage, ConfigResource, Endpoint, Image
+from ottla.metadata.image import BrokerImage, ConfigResource, Endpoint, Image, KnownBroker
 from ottla.metadata.store import Changes, KeyVersion, Put, Snapshot
 from ottla.model.isolation import ResourceType
 from ottla.testing.randomness import SeededRandomness
@@ -40,6 +40,23 @@ class Keys:
         )
         return delta
 
+    def write_piecewise(self, writes: Writes) -> None:
+        """As a store of small transactions has it: new partitions before, old ones after."""
+        early = [put for put in writes.puts if put[0].startswith("partition/")]
+        late = [key for key in writes.deletes if key.startswith("partition/")]
+        for put in early:
+            self.write(Writes((put,)))
+            assert self.reloaded() == self.image
+        self.write(
+            Writes(
+                tuple(put for put in writes.puts if put not in early),
+                tuple(key for key in writes.deletes if key not in late),
+            )
+        )
+        for key in late:
+            assert self.reloaded() == self.image
+            self.write(Writes(deletes=(key,)))
+
     def reloaded(self) -> Image:
         keys = sorted(self.items)
         return from_snapshot(
@@ -67,6 +84,7 @@ operations = st.lists(
         st.sampled_from(["create", "delete", "grow", "configure", "broker config", "epochs"]),
         st.sampled_from(["a", "b", "c"]),
         st.integers(1, 4),
+        st.booleans(),
     ),
     max_size=20,
 )
@@ -74,25 +92,26 @@ operations = st.lists(
 
 @given(operations)
 def test_following_every_change_and_loading_everything_end_in_the_same_image(
-    steps: list[tuple[str, str, int]],
+    steps: list[tuple[str, str, int, bool]],
 ) -> None:
     keys = Keys()
-    for seed, (operation, name, number) in enumerate(steps):
+    for seed, (operation, name, number, piecewise) in enumerate(steps):
+        write = keys.write_piecewise if piecewise else keys.write
         topic = keys.image.topics.get(name)
         if operation == "create":
-            keys.write(create(keys.image, name, number, {"retention.ms": str(number)}, seed))
+            write(create(keys.image, name, number, {"retention.ms": str(number)}, seed))
         elif operation == "broker config":
             resource = ConfigResource(ResourceType.BROKER, "")
             keys.write(Writes((changes.config_key(resource, {"a.b": str(number)}),)))
         elif operation == "epochs":
-            keys.write(controller.raise_leader_epochs(keys.image, 1))
+            write(controller.raise_leader_epochs(keys.image, 1))
         elif topic is None:
             continue
         elif operation == "delete":
-            keys.write(controller.delete_topics(keys.image, [topic.topic_id]))
+            write(controller.delete_topics(keys.image, [topic.topic_id]))
         elif operation == "grow":
             count = len(topic.partitions) + number
-            keys.write(controller.create_partitions(keys.image, name, count, None))
+            write(controller.create_partitions(keys.image, name, count, None))
         else:
             resource = ConfigResource(ResourceType.TOPIC, name)
             keys.write(Writes((changes.config_key(resource, {"x": str(number)}),)))
@@ -128,3 +147,40 @@ def test_a_new_topic_of_an_old_name_has_a_new_id_and_no_old_settings() -> None:
 def test_a_broker_epoch_is_the_revision_that_created_its_registration() -> None:
     keys = Keys()
     assert keys.image.brokers[1].epoch == 1
+
+
+def test_partitions_are_there_once_their_topic_says_so_and_no_longer() -> None:
+    keys = Keys()
+    made = create(keys.image, "t", 3, {}, 1)
+    *partitions, topic = made.puts
+    keys.write(Writes(tuple(partitions)))
+    assert not keys.image.topics
+    keys.write(Writes((topic,)))
+    assert len(keys.image.topics["t"].partitions) == 3
+    assert not keys.image.unlisted
+    topic_id = keys.image.topics["t"].topic_id
+    keys.write(Writes(deletes=(topic[0],)))
+    assert list(keys.image.unlisted[topic_id]) == [0, 1, 2]
+    keys.write(Writes(deletes=tuple(key for key, _ in partitions)))
+    assert not keys.image.unlisted
+
+
+def test_a_partition_knows_the_revision_of_its_key() -> None:
+    keys = Keys()
+    keys.write(create(keys.image, "t", 1, {}, 1))
+    topic = keys.image.topics["t"]
+    assert topic.partitions[0].revision == 2
+    state = topic.partitions[0]._replace(elr=(2,), adding=(3,), removing=(1,), last_known_leader=2)
+    keys.write(Writes((changes.partition_key(topic.topic_id, 0, state),)))
+    assert keys.image.topics["t"].partitions[0] == state._replace(revision=3)
+
+
+def test_a_broker_is_known_when_it_is_gone() -> None:
+    keys = Keys()
+    known = KnownBroker(1, "r", (Endpoint("PLAINTEXT", "h", 9092),), (b"d" * 16,), "boot")
+    keys.write(Writes((changes.known_broker_key(known),), (changes.broker_name(1),)))
+    assert keys.image.brokers == {}
+    assert keys.image.known_brokers == {1: known}
+    keys.write(Writes(deletes=(changes.CONTROLLER,)))
+    assert (keys.image.controller_id, keys.image.controller_revision) == (-1, 0)
+    assert keys.reloaded() == keys.image
