@@ -1,0 +1,151 @@
+"""Who leads a partition, and who is in its ISR: pure, from one state of a partition to the next.
+
+What always holds: whoever is elected has all that was ever committed, unless an unclean
+election was allowed. The in-sync replicas have it; so have the eligible leader replicas
+(KIP-966), which left the ISR when it was too small to commit anything more without them.
+Where nobody is in either, only who led last may be elected: nobody can know more.
+
+Every change of a state raises its partition epoch, every election its leader epoch.
+"""
+
+from collections.abc import Container, Iterable
+
+from ottla.metadata.image import PartitionImage
+from ottla.model.ids import NO_BROKER, BrokerId
+
+
+def needed(state: PartitionImage, min_isr: int) -> int:
+    """How many in-sync replicas commit: `min.insync.replicas`, where there are so many replicas."""
+    return min(min_isr, len(state.replicas))
+
+
+def change_isr(
+    state: PartitionImage, isr: Iterable[BrokerId], min_isr: int, *, lost: Container[BrokerId] = ()
+) -> PartitionImage:
+    """The state with this ISR, in the order of its replicas.
+
+    Who leaves an ISR that becomes too small to commit is eligible from then on, unless
+    its log is `lost`; once the ISR is large enough nobody else is.
+    """
+    wanted = frozenset(isr)
+    members = state.isr
+    if wanted != frozenset(members):
+        members = tuple(broker for broker in state.replicas if broker in wanted)
+    elr: tuple[BrokerId, ...] = ()
+    if len(members) < needed(state, min_isr):
+        eligible = {*state.isr, *state.elr} - wanted
+        elr = tuple(
+            broker for broker in state.replicas if broker in eligible and broker not in lost
+        )
+    last_known_leader = NO_BROKER
+    if not members and not elr:
+        last_known_leader = state.last_known_leader
+        if last_known_leader == NO_BROKER:
+            last_known_leader = state.leader if state.leader != NO_BROKER else _last(state)
+    changed = state._replace(isr=members, elr=elr, last_known_leader=last_known_leader)
+    if changed == state:
+        return state
+    return changed._replace(partition_epoch=state.partition_epoch + 1)
+
+
+def _last(state: PartitionImage) -> BrokerId:
+    """The one that could have led before everybody was gone."""
+    return (*state.isr, *state.elr, NO_BROKER)[0]
+
+
+def settle(
+    state: PartitionImage,
+    usable: Container[BrokerId],
+    min_isr: int,
+    *,
+    unclean: bool = False,
+    preferred: bool = False,
+) -> PartitionImage:
+    """The state as the controller wants it while these brokers are `usable`; perhaps the same one.
+
+    Who is not usable leaves the ISR, and a leader who is not, or whose replica is removed by a
+    finished reassignment, is followed by another: of the ISR, else of the eligible, else the last
+    known leader, else, if an `unclean` election is allowed, any replica; or there is no leader.
+    With `preferred`, the first replica leads if it is in sync.
+    """
+    after = _without_removed(state)
+    after = change_isr(after, [broker for broker in after.isr if broker in usable], min_isr)
+    leader = _leader_of(after, usable, unclean, preferred)
+    if leader != NO_BROKER and leader not in after.isr:
+        # The others that are eligible still are: with it alone nothing more is committed.
+        clean = leader in after.elr and needed(after, min_isr) > 1
+        elr = tuple(broker for broker in after.elr if broker != leader) if clean else ()
+        after = after._replace(isr=(leader,), elr=elr, last_known_leader=NO_BROKER)
+    if leader != after.leader:
+        after = after._replace(leader=leader, leader_epoch=state.leader_epoch + 1)
+    if after == state:
+        return state
+    return after._replace(partition_epoch=state.partition_epoch + 1)
+
+
+def _without_removed(state: PartitionImage) -> PartitionImage:
+    """The state after its reassignment, if everybody who is to stay and was added is in sync."""
+    if not state.adding and not state.removing:
+        return state
+    target = tuple(broker for broker in state.replicas if broker not in state.removing)
+    if not all(broker in state.isr for broker in state.adding) or not target:
+        return state
+    isr = tuple(broker for broker in state.isr if broker in target)
+    if not isr:
+        return state
+    elr = tuple(broker for broker in state.elr if broker in target)
+    return state._replace(replicas=target, isr=isr, elr=elr, adding=(), removing=())
+
+
+def _leader_of(
+    state: PartitionImage, usable: Container[BrokerId], unclean: bool, preferred: bool
+) -> BrokerId:
+    def may_lead(candidates: Iterable[BrokerId]) -> list[BrokerId]:
+        return [b for b in state.replicas if b in candidates and b in usable]
+
+    in_sync = may_lead(state.isr)
+    if preferred and in_sync and in_sync[0] == state.replicas[0]:
+        return in_sync[0]
+    if state.leader in in_sync:
+        return state.leader
+    # Who is about to be removed leads only where nobody else can.
+    stay = [broker for broker in in_sync if broker not in state.removing]
+    candidates = stay or in_sync or may_lead(state.elr)
+    if not candidates and not state.isr and not state.elr:
+        candidates = may_lead((state.last_known_leader,))
+    if not candidates and unclean:
+        candidates = may_lead(state.replicas)
+    return candidates[0] if candidates else NO_BROKER
+
+
+def forget(
+    state: PartitionImage, broker: BrokerId, min_isr: int, *, missing: bool = False
+) -> PartitionImage:
+    """The state once a broker's log of it may lack something: it is in no set any more.
+
+    It leads in no epoch it led in, either. The last one to be forgotten is the last known leader,
+    unless its log is `missing` and others may have one.
+    """
+    after = change_isr(
+        state, [member for member in state.isr if member != broker], min_isr, lost={broker}
+    )
+    after = after._replace(elr=tuple(member for member in after.elr if member != broker))
+    if not after.isr and not after.elr:
+        last = state.last_known_leader if state.last_known_leader != NO_BROKER else broker
+        if missing and last == broker and len(state.replicas) > 1:
+            last = NO_BROKER
+        after = after._replace(last_known_leader=last)
+    if after == state._replace(partition_epoch=after.partition_epoch):
+        return resigned(state, broker)
+    return resigned(after, broker)._replace(partition_epoch=state.partition_epoch + 1)
+
+
+def resigned(state: PartitionImage, broker: BrokerId) -> PartitionImage:
+    """The state in which a broker does not lead: an epoch belongs to one incarnation of it."""
+    if state.leader != broker:
+        return state
+    return state._replace(
+        leader=NO_BROKER,
+        leader_epoch=state.leader_epoch + 1,
+        partition_epoch=state.partition_epoch + 1,
+    )
