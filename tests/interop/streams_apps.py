@@ -1,7 +1,7 @@
 """Two Kafka Streams applications (java/StreamsApp.java): what they get, and what they must say of it."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
@@ -12,6 +12,7 @@ from tools.subject import Subject
 PARTITIONS = 2
 WORDS = [f"word-{number}" for number in range(12)]
 MINUTE_MS = 60_000
+NOTHING_MORE: Mapping[str, str] = {}
 Event = tuple[str, str, int]
 """Key, value and timestamp."""
 
@@ -29,9 +30,9 @@ SETTINGS = {
 
 
 class Output:
-    """What a reader of committed records sees of a topic, by key, in order."""
+    """What a reader of committed records, or of all, sees of a topic, by key, in order."""
 
-    def __init__(self, subject: Subject, topic: str) -> None:
+    def __init__(self, subject: Subject, topic: str, isolation: str = "read_committed") -> None:
         self.values: dict[str, list[int]] = defaultdict(list)
         self.count = 0
         self._ended: set[int | None] = set()
@@ -39,7 +40,7 @@ class Output:
             {
                 "bootstrap.servers": subject.bootstrap,
                 "group.id": "nobody",
-                "isolation.level": "read_committed",
+                "isolation.level": isolation,
                 "enable.auto.commit": False,
                 "enable.partition.eof": True,
                 "fetch.wait.max.ms": 50,
@@ -125,28 +126,37 @@ def every_count(truth: Counter[str]) -> dict[str, list[int]]:
     return {key: list(range(1, n + 1)) for key, n in truth.items()}
 
 
-def instances(
-    subject: Subject, folder: Path, name: str, topology: str, protocol: str, **more: str
-) -> list[JavaProcess]:
-    """Two instances of an application, not started, from topic NAME-in to NAME-out.
+def topics(name: str, *topologies: str) -> list[tuple[str, str]]:
+    """Input and output of the applications of these topologies."""
+    return [(f"{name}-{topology}-in", f"{name}-{topology}-out") for topology in topologies]
 
-    `more` are settings of Kafka Streams, with `_` for a dot.
+
+def instances(
+    subject: Subject,
+    folder: Path,
+    name: str,
+    topologies: Sequence[str],
+    protocol: str,
+    more: Mapping[str, str] = NOTHING_MORE,
+) -> list[JavaProcess]:
+    """Two processes, not started, each of them an instance of an application for each topology.
+
+    `more` are settings of Kafka Streams; one that begins with TOPOLOGY/ is of that one alone. Who
+    has the same folder and name goes on with the same state.
     """
     settings = {
         **SETTINGS,
         "bootstrap.servers": subject.bootstrap,
-        "application.id": name,
         "group.protocol": protocol,
-        **{key.replace("_", "."): value for key, value in more.items()},
+        **more,
     }
     return [
         JavaProcess(
             folder / which,
             program(
                 "StreamsApp",
-                topology,
-                f"{name}-in",
-                f"{name}-out",
+                ",".join(topologies),
+                name,
                 f"state.dir={folder / which / 'state'}",
                 f"application.server=localhost:{1 + number}",
                 *(f"{key}={value}" for key, value in settings.items()),

@@ -18,6 +18,7 @@ from tests.interop.streams_apps import (
     every_count,
     instances,
     send,
+    topics,
 )
 from tools.subject import Ottla, until
 
@@ -39,7 +40,12 @@ SETTINGS = {
 """Of the broker: an instance that was killed is missed soon."""
 
 NAME = "counting"
-TOPICS = ("--topic", f"{NAME}-in:{PARTITIONS}", "--topic", f"{NAME}-out:{PARTITIONS}")
+TOPICS = tuple(
+    argument
+    for both in topics(NAME, *TOPOLOGIES)
+    for topic in both
+    for argument in ("--topic", f"{topic}:{PARTITIONS}")
+)
 """What the broker must be started with."""
 
 
@@ -66,16 +72,18 @@ def run(
     made, truth = TOPOLOGIES[topology]
     events = made(0, STEP * kills)
     expected = truth(events)
-    apps = instances(subject, folder, NAME, topology, protocol, reconnect_backoff_max_ms="200")
-    output = Output(subject, f"{NAME}-out")
+    soon = {"reconnect.backoff.max.ms": "200"}
+    apps = instances(subject, folder, NAME, [topology], protocol, soon)
+    ((source, target),) = topics(NAME, topology)
+    output = Output(subject, target)
     instance_kills = 0
     with none_left(*apps):
         for app in apps:
             app.start()
         for app in apps:
-            app.await_line("RUNNING")
+            app.await_line(f"{topology} RUNNING")
         for step in range(kills):
-            send(subject, f"{NAME}-in", events[STEP * step : STEP * (step + 1)])
+            send(subject, source, events[STEP * step : STEP * (step + 1)])
             wanted = output.count + rng.randrange(1, STEP // 2)
             until("something is counted", lambda count=wanted: output.read(count), STALLED_S)
             if step % 2:
@@ -88,10 +96,10 @@ def run(
             say(f"{topology}, {protocol}: killed {step + 1} times, {output.count} counts read")
         until("all of it is counted", lambda: output.read(expected.total()), STALLED_S)
         for app in apps:
-            app.await_line("RUNNING")
+            app.await_line(f"{topology} RUNNING")
         ended = [app.finish() for app in apps]
     output.close()
-    found = Output(subject, f"{NAME}-out").read_to_ends()
+    found = Output(subject, target).read_to_ends()
     wrong = [
         f"{key}: {len(found.get(key, []))} counts, not each from 1 to {len(counts)} once"
         for key, counts in every_count(expected).items()

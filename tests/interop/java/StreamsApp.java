@@ -1,5 +1,7 @@
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.List;
 import java.util.Properties;
 import org.apache.kafka.common.serialization.Serdes;
 import org.apache.kafka.streams.KafkaStreams;
@@ -10,41 +12,71 @@ import org.apache.kafka.streams.kstream.KStream;
 import org.apache.kafka.streams.kstream.TimeWindows;
 
 /**
- * TOPOLOGY INPUT OUTPUT KEY=VALUE...: one instance of a Kafka Streams application.
+ * TOPOLOGY,TOPOLOGY... NAME KEY=VALUE...: one instance of Kafka Streams applications.
  *
- * <p>Each change of its state is a line on stdout. It closes when stdin ends. "words" counts the
- * words of lines; "cards" counts payments by card and minute of the event, keyed CARD@MINUTE. As
- * nothing is cached, each count from 1 on is a record of its own in the output.
+ * <p>The application of a topology is NAME-TOPOLOGY, and reads and writes the topics of this name
+ * with -in and -out behind it. A setting TOPOLOGY/KEY=VALUE is of that application alone. Each
+ * change of a state is a line on stdout, "TOPOLOGY RUNNING", and where it runs "TOPOLOGY has N"
+ * says how many active tasks. All close when stdin ends.
+ *
+ * <p>"words" counts the words of lines; "cards" counts payments by card and minute of the event,
+ * keyed CARD@MINUTE. As nothing is cached, each count from 1 on is a record of its own in the
+ * output.
  */
 public final class StreamsApp {
     public static void main(String[] arguments) throws Exception {
-        Properties settings = new Properties();
-        settings.put("default.key.serde", Serdes.StringSerde.class.getName());
-        settings.put("default.value.serde", Serdes.StringSerde.class.getName());
-        settings.put("statestore.cache.max.bytes", "0");
-        for (String setting : Arrays.copyOfRange(arguments, 3, arguments.length)) {
-            String[] both = setting.split("=", 2);
-            settings.put(both[0], both[1]);
+        List<KafkaStreams> running = new ArrayList<>();
+        for (String topology : arguments[0].split(",")) {
+            String application = arguments[1] + "-" + topology;
+            Properties settings = settings(topology, Arrays.copyOfRange(arguments, 2, arguments.length));
+            settings.put("application.id", application);
+            running.add(started(topology, topology(topology, application), settings));
         }
-        Topology topology = arguments[0].equals("words")
-            ? words(arguments[1], arguments[2]) : cards(arguments[1], arguments[2]);
-        try (KafkaStreams streams = new KafkaStreams(topology, settings)) {
-            streams.setStateListener((now, before) -> {
-                System.out.println(now);
-                System.out.flush();
-            });
-            streams.setUncaughtExceptionHandler(problem -> {
-                problem.printStackTrace();
-                return StreamThreadExceptionResponse.SHUTDOWN_CLIENT;
-            });
-            streams.start();
-            while (System.in.read() >= 0) {
-                // Nobody says anything.
-            }
+        while (System.in.read() >= 0) {
+            // Nobody says anything.
+        }
+        for (KafkaStreams streams : running) {
             if (!streams.close(Duration.ofSeconds(20))) {
                 throw new IllegalStateException("not closed within 20 s");
             }
         }
+    }
+
+    private static Properties settings(String topology, String[] given) {
+        Properties settings = new Properties();
+        settings.put("default.key.serde", Serdes.StringSerde.class.getName());
+        settings.put("default.value.serde", Serdes.StringSerde.class.getName());
+        settings.put("statestore.cache.max.bytes", "0");
+        for (String setting : given) {
+            String[] both = setting.split("=", 2);
+            String[] key = both[0].split("/", 2);
+            if (key.length == 1 || key[0].equals(topology)) {
+                settings.put(key[key.length - 1], both[1]);
+            }
+        }
+        return settings;
+    }
+
+    private static KafkaStreams started(String name, Topology topology, Properties settings) {
+        KafkaStreams streams = new KafkaStreams(topology, settings);
+        streams.setStateListener((now, before) -> {
+            String has = now != KafkaStreams.State.RUNNING ? "" : "\n" + name + " has "
+                + streams.metadataForLocalThreads().stream().mapToInt(thread -> thread.activeTasks().size()).sum();
+            System.out.println(name + " " + now + has);
+            System.out.flush();
+        });
+        streams.setUncaughtExceptionHandler(problem -> {
+            problem.printStackTrace();
+            return StreamThreadExceptionResponse.SHUTDOWN_CLIENT;
+        });
+        streams.start();
+        return streams;
+    }
+
+    private static Topology topology(String name, String application) {
+        String input = application + "-in";
+        String output = application + "-out";
+        return name.equals("words") ? words(input, output) : cards(input, output);
     }
 
     private static Topology words(String input, String output) {
