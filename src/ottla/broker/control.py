@@ -8,29 +8,38 @@ nothing, so whoever was decided on what was not done fails along, refusals too.
 
 A decision that deletes keys has a transaction of its own, behind the others:
 nobody follows an image in which what was just created is gone again.
+
+A partition's leader changes its state, too: whoever decided on an older one decides
+again. What does not fit in one transaction is written in portions.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from ottla.broker.image_follower import ImageFollower
 from ottla.metadata.changes import CONTROLLER, KeyValue, apply, merge
 from ottla.metadata.controller import Writes
 from ottla.metadata.image import Image
+from ottla.metadata.portions import portions
 from ottla.metadata.store import Changes, Compare, Put, Revision, Store
 from ottla.model.errors import ApiError, ErrorCode, PeerError, StorageError
+from ottla.model.ids import BrokerId
 
 Decide = Callable[[Image], tuple[Writes, Any]]
 
 MAX_KEYS = 100
 """Once a transaction has so many, no further change joins it: deciding holds the loop."""
 
+MAX_TRIES = 20
+"""So often a change is decided anew because of what partitions' leaders did meanwhile."""
+
 
 class _Asked(NamedTuple):
     decide: Decide
     answer: asyncio.Future[Any]
+    tries: int = 0
 
 
 class _Decided(NamedTuple):
@@ -56,15 +65,19 @@ class _Decided(NamedTuple):
 class Control:
     """The controller's hands: it holds the lock, the store and the follower."""
 
-    def __init__(self, store: Store, follower: ImageFollower) -> None:
+    def __init__(self, store: Store, follower: ImageFollower, broker_id: BrokerId) -> None:
         self._store = store
         self._follower = follower
+        self._broker_id = broker_id
         self._lock = asyncio.Lock()
         self._asked: deque[_Asked] = deque()
-        self.controller_revision: Revision = 0
-        """Of the key that says who controls; every transaction compares it."""
         self._in_doubt = False
         self._closed = False
+
+    @property
+    def is_controller(self) -> bool:
+        """Whether this broker decides, as far as it knows: every transaction compares that."""
+        return self._follower.image.controller_id == self._broker_id
 
     def close(self) -> None:
         """Decide nothing any more."""
@@ -93,9 +106,10 @@ class Control:
         try:
             try:
                 await self._learn()
-                self._decide(together, alone)
-                await self._write(together)
-                await self._write(alone)
+                image = self._follower.image
+                self._decide(image, together, alone)
+                await self._write(image, together)
+                await self._write(self._follower.image, alone)
             except (StorageError, PeerError) as failure:
                 error = ApiError(
                     ErrorCode.UNKNOWN_SERVER_ERROR, f"the metadata store failed: {failure}"
@@ -103,11 +117,24 @@ class Control:
                 error.__cause__ = failure
                 if not together and not alone:
                     together.append(_Decided(self._asked.popleft(), error, Writes()))
+            except _StaleError as stale:
+                self._again(stale, together, alone)
             except ApiError as refusal:
                 error = refusal
         finally:
             for decided in (*together, *alone):
                 decided.fail(error)
+
+    def _again(self, stale: "_StaleError", together: list[_Decided], alone: list[_Decided]) -> None:
+        """Ask again what nothing was written of."""
+        waiting = [each.asked for each in (*together, *alone) if not each.asked.answer.done()]
+        together.clear()
+        alone.clear()
+        for asked in reversed(waiting):
+            if asked.tries < MAX_TRIES:
+                self._asked.appendleft(asked._replace(tries=asked.tries + 1))
+            else:
+                asked.answer.set_exception(ApiError(ErrorCode.REQUEST_TIMED_OUT, str(stale)))
 
     async def _learn(self) -> None:
         """What a transaction of unknown outcome did is learnt before the next is decided."""
@@ -115,12 +142,12 @@ class Control:
             await self._follower.reached((await self._store.load()).revision)
             self._in_doubt = False
 
-    def _decide(self, together: list[_Decided], alone: list[_Decided]) -> None:
+    def _decide(self, image: Image, together: list[_Decided], alone: list[_Decided]) -> None:
         """Decide the oldest changes; those that wait for no transaction have their answer."""
-        image = self._follower.image
         keys = 0
+        most = min(MAX_KEYS, self._store.max_keys)
         unseen: tuple[KeyValue, ...] = ()
-        while self._asked and keys < MAX_KEYS and not alone:
+        while self._asked and keys < most and not alone:
             asked = self._asked.popleft()
             if unseen:
                 image, unseen = _after(image, unseen), ()
@@ -136,7 +163,7 @@ class Control:
                 decided.settle()
 
     def _decision(self, asked: _Asked, image: Image) -> _Decided:
-        if self._closed:
+        if self._closed or image.controller_id != self._broker_id:
             return _Decided(asked, ApiError(ErrorCode.NOT_CONTROLLER), Writes())
         try:
             writes, answer = asked.decide(image)
@@ -144,27 +171,42 @@ class Control:
             return _Decided(asked, error, Writes())
         return _Decided(asked, answer, writes)
 
-    async def _write(self, changes: list[_Decided]) -> None:
-        """Do all of it in one transaction, and answer.
+    async def _write(self, image: Image, decisions: list[_Decided]) -> None:
+        """Do all that was decided on `image`, and answer.
 
         Raises:
             ApiError: NOT_CONTROLLER, somebody else controls; nothing was done.
+            _StaleError: a partition has changed; nothing was done, or it is to be done again.
             StorageError, PeerError: the outcome is unknown.
         """
-        if not changes:
+        if not decisions:
             return
-        puts = merge(put for decided in changes for put in decided.writes.puts)
-        deletes = [key for decided in changes for key in decided.writes.deletes]
-        self._in_doubt = True
-        result = await self._store.transact(
-            [Compare(CONTROLLER, self.controller_revision)], puts, deletes
-        )
-        self._in_doubt = False
-        if not result.ok:
-            raise ApiError(ErrorCode.NOT_CONTROLLER)
-        await self._follower.reached(result.revision)
-        for decided in changes:
+        puts = merge(put for decided in decisions for put in decided.writes.puts)
+        deletes = [key for decided in decisions for key in decided.writes.deletes]
+        controls = Compare(CONTROLLER, image.controller_revision)
+        revision = 0
+        for portion in portions(image, puts, deletes, self._store.max_keys - 1):
+            self._in_doubt = True
+            result = await self._store.transact(
+                [controls, *portion.compare], portion.puts, portion.deletes
+            )
+            self._in_doubt = False
+            revision = result.revision
+            if not result.ok:
+                await self._refused(image, revision)
+        await self._follower.reached(revision)
+        for decided in decisions:
             decided.settle()
+
+    async def _refused(self, image: Image, revision: Revision) -> NoReturn:
+        await self._follower.reached(revision)
+        if self._follower.image.controller_revision != image.controller_revision:
+            raise ApiError(ErrorCode.NOT_CONTROLLER)
+        raise _StaleError("partitions change faster than it can be decided about them")
+
+
+class _StaleError(Exception):
+    """It was decided on what has changed meanwhile."""
 
 
 def _after(image: Image, puts: Iterable[KeyValue]) -> Image:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from ottla.metadata import changes, controller
 from ottla.metadata.image import BrokerImage, ConfigResource, Endpoint, Image, PartitionImage
-from ottla.metadata.store import Compare, Revision, Store
+from ottla.metadata.store import Compare, Store
 from ottla.model.errors import StorageError
 from ottla.model.ids import BrokerId, ProducerId, Uuid
 from ottla.model.isolation import ResourceType
@@ -33,8 +33,8 @@ async def register(
     clean: bool,
     highest_producer_id: ProducerId,
     deleted: Iterable[Uuid] = (),
-) -> Revision:
-    """Write this incarnation's keys; return the revision of the controller key.
+) -> None:
+    """Write this incarnation's keys.
 
     No producer gets an id up to `highest_producer_id`, which the logs know. `deleted` are
     topics of which no directory has files any more: they are forgotten.
@@ -71,7 +71,6 @@ async def register(
     result = await store.transact(compare, puts, forgotten)
     if not result.ok:
         raise StorageError("somebody else is writing to the metadata store")
-    return result.revision
 
 
 async def adopt(store: Store, logs: Logs, broker_id: BrokerId) -> None:

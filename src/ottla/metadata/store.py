@@ -22,6 +22,10 @@ Revision: TypeAlias = int
 LeaseId: TypeAlias = int
 
 
+NO_LIMIT = 2**31
+"""As many keys in a transaction as anybody wants."""
+
+
 class RevisionKind(Enum):
     MODIFIED = "mod_revision"
     CREATED = "create_revision"
@@ -86,6 +90,10 @@ class LeaseNotFoundError(PeerError):
 
 
 class Store(Protocol):
+    @property
+    def max_keys(self) -> int:
+        """How many keys one transaction may compare, put, and delete: so many of each."""
+
     async def load(self) -> Snapshot:
         """Return every key at one revision."""
 

@@ -7,6 +7,7 @@ it outlives a broker that is stopped and started again.
 from collections.abc import AsyncIterator, Iterable, Mapping
 
 from ottla.metadata.store import (
+    NO_LIMIT,
     Changes,
     Compare,
     KeyVersion,
@@ -73,6 +74,8 @@ class MemoryDatabase:
 
 class MemoryStore:
     """A `Store` over a database that nobody else changes while it is open."""
+
+    max_keys = NO_LIMIT
 
     def __init__(self, clock: Clock, database: MemoryDatabase | None = None) -> None:
         self._database = database if database is not None else MemoryDatabase()

@@ -16,6 +16,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, TypeVar, TypeVarTuple
 
 from ottla.metadata.store import (
+    NO_LIMIT,
     Changes,
     Compare,
     LeaseId,
@@ -60,6 +61,8 @@ class SqliteStore:
 
     If it cannot be opened, every call raises that StorageError.
     """
+
+    max_keys = NO_LIMIT
 
     def __init__(self, path: str, clock: Clock) -> None:
         """Begin to open the file; `clock` (transport) rules the leases."""

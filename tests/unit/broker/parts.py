@@ -21,6 +21,8 @@ class Store(MemoryStore):
         self.database = database
         self.transactions = 0
         self.fails = ""
+        self.first: list[tuple[str, bytes]] = []
+        """What somebody else puts just before the next transaction."""
 
     async def transact(
         self,
@@ -30,6 +32,9 @@ class Store(MemoryStore):
         **options: Any,
     ) -> TransactResult:
         self.transactions += 1
+        if self.first:
+            first, self.first = self.first, []
+            await super().transact([], first)
         if self.fails == "before":
             raise StorageError("the disk failed")
         result = await super().transact(compare, puts, deletes, **options)
@@ -45,12 +50,11 @@ class Metadata:
         self.store = Store(database or MemoryDatabase())
         self.failures: list[BaseException] = []
         self.follower = ImageFollower(self.store, ManualClock(), self.failures.append)
-        self.control = Control(self.store, self.follower)
+        self.control = Control(self.store, self.follower, 1)
 
     async def begin(self) -> "Metadata":
-        result = await self.store.transact([], [changes.controller_key(1)])
+        await self.store.transact([], [changes.controller_key(1)])
         self.store.transactions = 0
-        self.control.controller_revision = result.revision
         await self.follower.load()
         self.follower.start()
         return self

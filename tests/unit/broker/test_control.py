@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from tests.unit.broker.parts import Metadata, run
 
-from ottla.broker.control import MAX_KEYS
+from ottla.broker.control import MAX_KEYS, MAX_TRIES
 from ottla.metadata import changes
 from ottla.metadata.controller import Writes
-from ottla.metadata.image import ConfigResource, Image
+from ottla.metadata.image import ConfigResource, Image, PartitionImage
 from ottla.model.errors import ApiError, ErrorCode
 from ottla.model.isolation import ResourceType
 
@@ -191,6 +191,72 @@ def test_a_change_whose_asker_is_gone_holds_nobody_up() -> None:
         asked[1].cancel()
         assert await asked[2] == 3
         assert await control.change(counted) == 4
+
+    run(scenario)
+
+
+def partition(number: int, epoch: int = 0) -> tuple[str, bytes]:
+    return changes.partition_key(b"t" * 16, number, PartitionImage(1, epoch, 0, (1,), (1,)))
+
+
+TOPIC = changes.topic_key(b"t" * 16, "t", 2)
+
+
+def raise_epoch(image: Image) -> tuple[Writes, int]:
+    epoch = image.topics["t"].partitions[0].leader_epoch + 1
+    return Writes((partition(0, epoch),)), epoch
+
+
+def test_a_change_of_what_a_leader_changed_meanwhile_is_decided_again() -> None:
+    async def scenario(metadata: Metadata) -> None:
+        made = await metadata.store.transact([], [partition(0), partition(1), TOPIC])
+        await metadata.follower.reached(made.revision)
+        decided: list[int] = []
+
+        def interrupted(image: Image) -> tuple[Writes, int]:
+            writes, epoch = raise_epoch(image)
+            decided.append(epoch)
+            if len(decided) < 3:
+                metadata.store.first = [partition(0, 10 * len(decided))]
+            return writes, epoch
+
+        asked = [metadata.control.change(each) for each in (counted, interrupted, counted)]
+        assert await asyncio.gather(*asked) == [1, 21, 2]
+        assert decided == [1, 11, 21]
+
+    run(scenario)
+
+
+def test_a_change_that_never_meets_a_partition_at_rest_is_given_up() -> None:
+    async def scenario(metadata: Metadata) -> None:
+        made = await metadata.store.transact([], [partition(0), partition(1), TOPIC])
+        await metadata.follower.reached(made.revision)
+        decided = 0
+
+        def interrupted(image: Image) -> tuple[Writes, int]:
+            nonlocal decided
+            decided += 1
+            metadata.store.first = [partition(0, decided)]
+            return raise_epoch(image)
+
+        with pytest.raises(ApiError) as failed:
+            await metadata.control.change(interrupted)
+        assert failed.value.code is ErrorCode.REQUEST_TIMED_OUT
+        assert decided == MAX_TRIES + 1
+
+    run(scenario)
+
+
+def test_a_change_too_large_for_the_store_is_written_in_portions() -> None:
+    def make(image: Image) -> tuple[Writes, str]:
+        puts = [partition(number) for number in range(20)]
+        return Writes((*puts, changes.topic_key(b"t" * 16, "t", 20))), "made"
+
+    async def scenario(metadata: Metadata) -> None:
+        metadata.store.max_keys = 8
+        assert await metadata.control.change(make) == "made"
+        assert len(metadata.follower.image.topics["t"].partitions) == 20
+        assert metadata.store.transactions == 4
 
     run(scenario)
 
