@@ -38,6 +38,8 @@ from ottla.wire.generated.list_transactions import TransactionState as ListedTra
 
 DENIED = ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED
 
+Codes = dict[TopicPartition, ErrorCode]
+
 FIRST_OF_VERSION_2 = 5
 """Of EndTxn: who sends it knows that each end begins an epoch (KIP-890)."""
 
@@ -60,59 +62,77 @@ async def add_partitions_to_txn(
     context: Context, request: AddPartitionsToTxnRequest
 ) -> AddPartitionsToTxnResponse:
     """Up to version 3 a producer adds partitions; from 4 on brokers add, or ask, for several."""
-    version = context.api_version
-    if version < FIRST_FROM_BROKERS:
+    slices = Slices(context.broker.transport_clock)
+    if context.api_version < FIRST_FROM_BROKERS:
         asked = AddPartitionsToTxnTransaction(
             transactional_id=request.v3_and_below_transactional_id,
             producer_id=request.v3_and_below_producer_id,
             producer_epoch=request.v3_and_below_producer_epoch,
             topics=request.v3_and_below_topics,
         )
-        return AddPartitionsToTxnResponse(results_by_topic_v3_and_below=await _add(context, asked))
-    if not context.authorize("CLUSTER_ACTION", "CLUSTER", "kafka-cluster"):
+        response = AddPartitionsToTxnResponse(
+            results_by_topic_v3_and_below=await _add(context, asked, slices)
+        )
+    elif not context.authorize("CLUSTER_ACTION", "CLUSTER", "kafka-cluster"):
         return AddPartitionsToTxnResponse(error_code=ErrorCode.CLUSTER_AUTHORIZATION_FAILED)
-    return AddPartitionsToTxnResponse(
-        results_by_transaction=[
-            AddPartitionsToTxnResult(
-                transactional_id=asked.transactional_id, topic_results=await _add(context, asked)
+    else:
+        response = AddPartitionsToTxnResponse()
+        for asked in request.transactions:
+            response.results_by_transaction.append(
+                AddPartitionsToTxnResult(
+                    transactional_id=asked.transactional_id,
+                    topic_results=await _add(context, asked, slices),
+                )
             )
-            for asked in request.transactions
-        ]
-    )
+            if slices.is_over():
+                await slices.rest()
+    await slices.rest_before_answer()
+    return response
 
 
 async def _add(
-    context: Context, asked: AddPartitionsToTxnTransaction
+    context: Context, asked: AddPartitionsToTxnTransaction, slices: Slices
 ) -> list[AddPartitionsToTxnTopicResult]:
-    """All partitions of a transaction, or none: where one is not there, the others are not tried."""
+    """All partitions of a transaction, or none: where one is not there, the others are not tried.
+
+    They are looked at and answered in slices, and added by one decision.
+    """
     version = context.api_version
     transactional_id = asked.transactional_id
     producer = (asked.producer_id, asked.producer_epoch)
-    names = [TopicPartition(t.name, number) for t in asked.topics for number in t.partitions]
     if not context.authorize("WRITE", "TRANSACTIONAL_ID", transactional_id):
-        return _results(asked.topics, dict.fromkeys(names, DENIED))
+        return await _results(asked.topics, {}, DENIED, slices)
     if not transactional_id:
-        return _results(asked.topics, dict.fromkeys(names, ErrorCode.INVALID_REQUEST))
-    wrong = {name: code for name in names if (code := _wrong(context, name))}
+        return await _results(asked.topics, {}, ErrorCode.INVALID_REQUEST, slices)
+    names: list[TopicPartition] = []
+    wrong: Codes = {}
+    for topic in asked.topics:
+        for number in topic.partitions:
+            name = TopicPartition(topic.name, number)
+            names.append(name)
+            code = _wrong(context, name)
+            if code:
+                wrong[name] = code
+            if slices.is_over():
+                await slices.rest()
     if wrong:
-        codes = {name: wrong.get(name, ErrorCode.OPERATION_NOT_ATTEMPTED) for name in names}
-        return _results(asked.topics, codes)
+        return await _results(asked.topics, wrong, ErrorCode.OPERATION_NOT_ATTEMPTED, slices)
     if asked.verify_only:
-        codes = {}
         for name in names:
             try:
                 await context.broker.transactions.verify(transactional_id, producer, name)
-                codes[name] = ErrorCode.NONE
             except ApiError as error:
-                codes[name] = error.code
-        return _results(asked.topics, codes)
+                wrong[name] = error.code
+            if slices.is_over():
+                await slices.rest()
+        return await _results(asked.topics, wrong, ErrorCode.NONE, slices)
     try:
         await context.broker.transactions.add_partitions(
             transactional_id, producer, names, 0 if version < FIRST_FROM_BROKERS else 2
         )
     except ApiError as error:
-        return _results(asked.topics, dict.fromkeys(names, _told(error.code, version)))
-    return _results(asked.topics, dict.fromkeys(names, ErrorCode.NONE))
+        return await _results(asked.topics, {}, _told(error.code, version), slices)
+    return await _results(asked.topics, {}, ErrorCode.NONE, slices)
 
 
 def _wrong(context: Context, name: TopicPartition) -> ErrorCode:
@@ -124,22 +144,22 @@ def _wrong(context: Context, name: TopicPartition) -> ErrorCode:
     return ErrorCode.NONE
 
 
-def _results(
-    topics: Iterable[AddPartitionsToTxnTopic], codes: dict[TopicPartition, ErrorCode]
+async def _results(
+    topics: Iterable[AddPartitionsToTxnTopic], codes: Codes, others: ErrorCode, slices: Slices
 ) -> list[AddPartitionsToTxnTopicResult]:
-    return [
-        AddPartitionsToTxnTopicResult(
-            name=topic.name,
-            results_by_partition=[
-                AddPartitionsToTxnPartitionResult(
-                    partition_index=number,
-                    partition_error_code=codes[TopicPartition(topic.name, number)],
-                )
-                for number in topic.partitions
-            ],
-        )
-        for topic in topics
-    ]
+    """A row for each partition; `others` is the code of those without one."""
+    results = []
+    for topic in topics:
+        rows = []
+        for number in topic.partitions:
+            code = codes.get(TopicPartition(topic.name, number), others) if codes else others
+            rows.append(
+                AddPartitionsToTxnPartitionResult(partition_index=number, partition_error_code=code)
+            )
+            if slices.is_over():
+                await slices.rest()
+        results.append(AddPartitionsToTxnTopicResult(name=topic.name, results_by_partition=rows))
+    return results
 
 
 async def add_offsets_to_txn(

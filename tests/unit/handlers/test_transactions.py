@@ -252,6 +252,35 @@ def test_verifying_says_of_each_partition_whether_it_belongs() -> None:
     ]
 
 
+@pytest.mark.parametrize("verify", [False, True])
+def test_many_partitions_are_answered_over_many_turns(verify: bool) -> None:
+    async def life() -> None:
+        count = 2_000
+        places = frozenset(TopicPartition("out", number) for number in range(count))
+        asked = context(Transactions(known("t")._replace(partitions=places)), 5)
+        asked.broker.image.topics["out"].partitions = [None] * count
+        transaction = AddPartitionsToTxnTransaction(
+            transactional_id="t",
+            producer_id=100,
+            producer_epoch=3,
+            verify_only=verify,
+            topics=[AddPartitionsToTxnTopic(name="out", partitions=list(range(count)))],
+        )
+        request = AddPartitionsToTxnRequest(transactions=[transaction])
+        turns = 0
+        answer = asyncio.create_task(add_partitions_to_txn(asked, request))
+        while not answer.done():
+            await asyncio.sleep(0)
+            turns += 1
+        assert turns > (10 if verify else 6)
+        (result,) = answer.result().results_by_transaction
+        rows = result.topic_results[0].results_by_partition
+        assert [row.partition_index for row in rows] == list(range(count))
+        assert {row.partition_error_code for row in rows} == {ErrorCode.NONE}
+
+    asyncio.run(life())
+
+
 @pytest.mark.parametrize(("version", "told"), [(1, OLD_EPOCH), (2, FENCED), (5, FENCED)])
 def test_who_is_fenced_is_told_so_in_the_words_of_the_version(
     version: int, told: ErrorCode

@@ -40,7 +40,7 @@ def encode(record: TransactionStored) -> tuple[bytes, bytes | None]:
     if known is None:
         return key, None
     topics: dict[str, list[int]] = {}
-    for topic, partition in sorted(known.partitions):
+    for topic, partition in known.partitions:
         topics.setdefault(topic, []).append(partition)
     value = TransactionLogValue(
         producer_id=known.producer_id,
@@ -52,8 +52,8 @@ def encode(record: TransactionStored) -> tuple[bytes, bytes | None]:
         transaction_partitions=None
         if known.state is TxnState.EMPTY
         else [
-            PartitionsSchema(topic=topic, partition_ids=numbers)
-            for topic, numbers in topics.items()
+            PartitionsSchema(topic=topic, partition_ids=sorted(topics[topic]))
+            for topic in sorted(topics)
         ],
         transaction_last_update_timestamp_ms=known.update_ms,
         transaction_start_timestamp_ms=known.start_ms,

@@ -77,12 +77,11 @@ def each(tasks: Mapping[str, Iterable[PartitionId]]) -> Iterator[Task]:
 
 def read(rows: Iterable[Row]) -> Tasks:
     """Rows of a request or a record; one subtopology may have several."""
-    found: dict[str, frozenset[PartitionId]] = {}
+    found: dict[str, set[PartitionId]] = {}
     for row in rows:
         if row.partitions:
-            before = found.get(row.subtopology_id, frozenset())
-            found[row.subtopology_id] = before.union(row.partitions)
-    return found
+            found.setdefault(row.subtopology_id, set()).update(row.partitions)
+    return {name: frozenset(partitions) for name, partitions in found.items()}
 
 
 def in_order(
