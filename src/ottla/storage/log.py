@@ -10,8 +10,8 @@ What always holds:
 After a clean stop a log is not touched before its first use: it knows its ends
 from the checkpoint (`LogSummary`), and `_open` reads the rest.
 
-Beside it: `older_reads`, `unsynced` (flushing), `truncation`, `expiry`,
-`producer_history`. They work on a log's parts; this class is what others call.
+Beside it: `replication` (appending as a follower), `older_reads`, `unsynced`
+(flushing), `truncation`, `expiry`, `producer_history`. They work on a log's parts; this class is what others call.
 """
 
 import logging
@@ -25,19 +25,18 @@ from ottla.model.isolation import TimestampType
 from ottla.record.batch import (
     CONTROL_FLAG,
     BatchHeader,
-    batches,
     set_log_append_time,
     stamp,
 )
 from ottla.record.control import read_end_txn_marker
 from ottla.record.records import read_records
 from ottla.record.validate import ProducedBatch
-from ottla.storage import expiry, names, recovery, truncation, unsynced
+from ottla.storage import expiry, names, recovery, replication, truncation, unsynced
 from ottla.storage.directory import LogDirectory
 from ottla.storage.disk import Buffer, is_passing
 from ottla.storage.flush import FlushJob
 from ottla.storage.leader_epochs import LeaderEpochs
-from ottla.storage.log_config import INT64_MAX, LogConfig
+from ottla.storage.log_config import INT32_MAX, INT64_MAX, LogConfig
 from ottla.storage.log_values import AppendResult, LogSummary, ReadResult
 from ottla.storage.older_reads import Cursor, cold, read_older
 from ottla.storage.producer_history import ProducerHistory
@@ -344,7 +343,7 @@ class Log:
         append_time_ms = -1
         try:
             if active.must_roll(config, size, timestamp, last_offset, now_ms):
-                active = self._roll(base_offset, now_ms)
+                active = self.roll_at(base_offset, now_ms)
         except OSError as error:
             directory.refuse(error, f"append to {active.log_path}")
         stamp(batch, 0, base_offset, leader_epoch)  # type: ignore[arg-type]
@@ -354,7 +353,7 @@ class Log:
         try:
             active.write(batch)
         except OSError as error:
-            self._write_failed(active, error)
+            self.write_failed(active, error)
         try:
             epochs = self._epochs
             assert epochs is not None
@@ -379,64 +378,55 @@ class Log:
         return AppendResult(base_offset, last_offset, append_time_ms, self.log_start_offset)
 
     def append_as_follower(
-        self, records: bytes | bytearray | memoryview, now_ms: int
+        self,
+        records: bytes | bytearray | memoryview,
+        now_ms: int,
+        leader_epoch: LeaderEpoch = INT32_MAX,
     ) -> tuple[Offset, Offset] | None:
         """Append the leader's batches as they are; return (first, last offset), None for none.
 
-        A last batch that is cut off is left out.
+        A last batch that is cut off is left out, and so is what follows from the
+        first batch on whose epoch is above `leader_epoch`, that of the leader who
+        was asked: it has been another's follower meanwhile.
 
         Raises:
-            ApiError: CORRUPT_MESSAGE, these are no batches; OFFSET_OUT_OF_RANGE,
-                they do not begin at or after the log's end, or go backwards;
-                KAFKA_STORAGE_ERROR, no room.
+            ApiError: CORRUPT_MESSAGE, these are no batches, a checksum is wrong,
+                or epochs go back; OFFSET_OUT_OF_RANGE, they do not begin at or
+                after the log's end, or go backwards; KAFKA_STORAGE_ERROR, no
+                room. Batches before the one that had no room are appended.
             StorageError: the disk failed, the directory is offline.
         """
-        active = self._active
-        if active is None:
-            active = self._open()
+        if self._active is None:
+            self._open()
         self.directory.check_online()
-        config = self.config
-        found = list(batches(records))
-        expected = self.log_end_offset
-        for header in found:
-            if header.base_offset < expected:
-                raise ApiError(
-                    ErrorCode.OFFSET_OUT_OF_RANGE,
-                    f"Batch at offset {header.base_offset} for {self.partition}, "
-                    f"which ends at {expected}",
-                )
-            expected = header.next_offset
-        view = memoryview(records)
-        for header in found:
-            if active.must_roll(
-                config, header.size, header.max_timestamp, header.last_offset, now_ms
-            ):
-                active = self._roll(header.base_offset, now_ms)
-            batch = view[header.position : header.end_position]
-            try:
-                active.write(batch)
-            except OSError as error:
-                self._write_failed(active, error)
-            try:
-                if self.latest_epoch != header.leader_epoch and header.leader_epoch >= 0:
-                    self._begin_epoch(header.leader_epoch, header.base_offset)
-                producers = self.producers
-                if header.is_control:
-                    self._apply_markers(batch, header.base_offset)
-                else:
-                    producers.apply_header(header)
-                active.publish(
-                    header.size,
-                    header.last_offset,
-                    header.max_timestamp,
-                    config.index_interval_bytes,
-                )
-                producers.end_offset = self.log_end_offset = header.next_offset
-            except BaseException as error:
-                self._publication_failed(error)
-        if not found:
-            return None
-        return found[0].base_offset, found[-1].last_offset
+        return replication.append_as_follower(self, records, now_ms, leader_epoch)
+
+    def publish_as_follower(
+        self, active: Segment, records: memoryview, header: BatchHeader
+    ) -> None:
+        """Count a batch of the leader's that was written at the segment's end.
+
+        Raises:
+            StorageError: the directory is offline now.
+        """
+        try:
+            if self.leader_epochs.latest != header.leader_epoch and header.leader_epoch >= 0:
+                self._begin_epoch(header.leader_epoch, header.base_offset)
+            producers = self.producers
+            if header.attributes & CONTROL_FLAG:
+                batch = records[header.position : header.end_position]
+                self._apply_markers(batch, header.base_offset)
+            elif header.producer_id >= 0:
+                producers.apply_header(header)
+            active.publish(
+                header.size,
+                header.last_offset,
+                header.max_timestamp,
+                self.config.index_interval_bytes,
+            )
+            producers.end_offset = self.log_end_offset = header.next_offset
+        except BaseException as error:
+            self._publication_failed(error)
 
     def _check_marker(
         self, batch: Buffer, produced: ProducedBatch | BatchHeader, transaction_version: int
@@ -473,7 +463,7 @@ class Log:
             if not is_passing(error):
                 raise
 
-    def _write_failed(self, active: Segment, error: OSError) -> NoReturn:
+    def write_failed(self, active: Segment, error: OSError) -> NoReturn:
         """Cut back to the old end, and refuse; a cut that fails takes the directory offline."""
         doing = f"append to {active.log_path}"
         try:
@@ -493,9 +483,14 @@ class Log:
     def roll(self, now_ms: int) -> Segment:
         """Begin a new segment at the log's end, unless the active one is empty."""
         active = self.segments.active
-        return active if active.size == 0 else self._roll(self.log_end_offset, now_ms)
+        return active if active.size == 0 else self.roll_at(self.log_end_offset, now_ms)
 
-    def _roll(self, base_offset: Offset, now_ms: int) -> Segment:
+    def roll_at(self, base_offset: Offset, now_ms: int) -> Segment:
+        """Begin a new segment for the batch that has this offset.
+
+        Raises:
+            ApiError, StorageError: it cannot be made.
+        """
         segments = self.segments
         old = segments.active
         segment = self.new_segment(base_offset, now_ms)
