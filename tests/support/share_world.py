@@ -48,7 +48,10 @@ class Replica:
 
 
 class ShareWorld:
-    """One broker's share groups; `beat` keeps each member's epoch."""
+    """One broker's share groups; `beat` keeps each member's epoch.
+
+    Every change is assigned at once, unless `settings` say otherwise.
+    """
 
     def __init__(self, topics: dict[str, int] | None = None, **settings: str) -> None:
         self.clock = ManualClock()
@@ -61,7 +64,8 @@ class ShareWorld:
         self.epochs: dict[str, int] = {}
         self.has: dict[str, dict[Uuid, list[int]]] = {}
         self.settings = {
-            f"share.{name.replace('_', '.')}": value for name, value in settings.items()
+            "share.assignment.interval.ms": "0",
+            **{f"share.{name.replace('_', '.')}": value for name, value in settings.items()},
         }
         self.set_topics(topics or {"t": 2})
 

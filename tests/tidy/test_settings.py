@@ -35,6 +35,7 @@ READ_THERE = {
         f"group.share.{bound}{name}"
         for bound in ("", "min.", "max.")
         for name in (
+            "assignment.interval.ms",
             "heartbeat.interval.ms",
             "session.timeout.ms",
             "delivery.count.limit",

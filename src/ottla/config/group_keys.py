@@ -18,7 +18,7 @@ GROUP_KEYS = table((
         "How often the members of this consumer group send heartbeats.", ("group.consumer.heartbeat.interval.ms",)),
     Key("consumer.session.timeout.ms", INT, 45000, at_least(1), CLUSTER_WIDE, YES,
         "A member of this consumer group that is silent for this long is removed.", ("group.consumer.session.timeout.ms",)),
-    Key("share.assignment.interval.ms", INT, 1000, at_least(0), CLUSTER_WIDE, NOT_YET,
+    Key("share.assignment.interval.ms", INT, 1000, at_least(0), CLUSTER_WIDE, YES,
         "The shortest time between two assignments of this share group.", ("group.share.assignment.interval.ms",)),
     Key("share.auto.offset.reset", STRING, "latest", OffsetReset(), CLUSTER_WIDE, YES,
         "Where this share group starts on a partition it has no state for: `latest`, `earliest`, or "

@@ -260,6 +260,13 @@ DIFFERENCES = [
     ),
     Difference(
         "Members are asked to come sooner while their group settles.",
+        "SHARE_GROUP_HEARTBEAT",
+        path="heartbeat_interval_ms",
+        theirs=5_000,
+        ours=250,
+    ),
+    Difference(
+        "Members are asked to come sooner while their group settles.",
         "STREAMS_GROUP_HEARTBEAT",
         path="heartbeat_interval_ms",
         theirs=5_000,

@@ -27,6 +27,7 @@ def test_every_setting_of_kafka_is_declared_or_known_to_be_foreign() -> None:
         "follower.replication.throttled.rate",
         "group.consumer.settling.heartbeat.interval.ms",
         "group.drop.members.on.disconnect",
+        "group.share.settling.heartbeat.interval.ms",
         "group.streams.settling.heartbeat.interval.ms",
         "leader.replication.throttled.rate",
         "log.dir.max.bytes",

@@ -129,6 +129,7 @@ OURS = frozenset(
     {
         "group.consumer.settling.heartbeat.interval.ms",
         "group.drop.members.on.disconnect",
+        "group.share.settling.heartbeat.interval.ms",
         "group.streams.settling.heartbeat.interval.ms",
         "log.dir.max.bytes",
         "record.validation",

@@ -375,11 +375,7 @@ class Heartbeat:
         group = self.group
         old_id = member.member_id if self.replaced is None else self.replaced.member_id
         last = Target(group.target_epoch, group.targets.get(old_id, {}))
-        if epoch <= group.target_epoch:
-            return last
-        interval_ms = group.number("assignment.interval.ms")
-        since_ms = group.target_timestamp_ms
-        if interval_ms and since_ms and self.now_ms < since_ms + interval_ms:
+        if epoch <= group.target_epoch or not group.may_assign(self.now_ms):
             return last
         targets = dict(group.targets)
         if self.replaced is not None:

@@ -152,6 +152,12 @@ class ModernGroup(ABC, Generic[M]):
         """A setting of this group: `number("session.timeout.ms")`."""
         return self.surroundings.group_number(self.group_id, f"{self.kind.value}.{name}")
 
+    def may_assign(self, now_ms: int) -> bool:
+        """Has the shortest time between two targets passed?"""
+        interval_ms = self.number("assignment.interval.ms")
+        since_ms = self.target_timestamp_ms
+        return not interval_ms or not since_ms or now_ms >= since_ms + interval_ms
+
     def member(self, member_id: str) -> M:
         """Raises ApiError: UNKNOWN_MEMBER_ID."""
         found = self.members.get(member_id)

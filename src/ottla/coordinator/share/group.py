@@ -1,8 +1,10 @@
 """One share group: its members, what is assigned to them, which partitions have state (KIP-932).
 
 A member reaches its target with its next heartbeat: nothing is taken away
-first, since partitions may be shared. A partition is assigned once its state
-was initialized; `initializing` names those for which that is under way.
+first, since partitions may be shared. A new target is computed for each group
+epoch, no oftener than the assignment interval. A partition is assigned once its
+state was initialized; `initializing` names those for which that is under way,
+and the first target with new ones does not wait for the interval.
 
 Records, by type: 10 member, 11 group epoch, 12 target epoch, 13 target of a
 member, 14 what a member has, 15 which partitions have state.
@@ -10,7 +12,7 @@ member, 14 what a member has, 15 which partitions have state.
 
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ottla.coordinator.deadlines import Deadlines
 from ottla.coordinator.group.history import Why
@@ -48,6 +50,18 @@ class ShareMember(ModernMember):
         self.assigned: Assignment = {}
 
 
+class Beat(NamedTuple):
+    """What a heartbeat comes to."""
+
+    records: list[GroupRecord]
+    member: ShareMember
+    """As it will be."""
+    has_news: bool
+    """It must be told what it has."""
+    interval_ms: int
+    """When it shall come again."""
+
+
 class ShareGroup(ModernGroup[ShareMember]):
     kind = Kind.SHARE
 
@@ -63,6 +77,8 @@ class ShareGroup(ModernGroup[ShareMember]):
         self.initializing = {}
         self.initialized = {}
         self.deleting = {}
+        self._has_new_state = False
+        """Partitions got their state after the target was computed."""
 
     @property
     def state_name(self) -> str:
@@ -92,6 +108,8 @@ class ShareGroup(ModernGroup[ShareMember]):
                 self.begin_epoch(value.epoch, value.metadata_hash)  # type: ignore[attr-defined]
         elif kind == rows.TARGET_EPOCH:
             self.target_epoch = 0 if value is None else value.assignment_epoch  # type: ignore[attr-defined]
+            self.target_timestamp_ms = 0 if value is None else value.assignment_timestamp  # type: ignore[attr-defined]
+            self._has_new_state = False
         elif kind == rows.TARGET:
             if value is None:
                 self.target.pop(member_id, None)
@@ -100,7 +118,9 @@ class ShareGroup(ModernGroup[ShareMember]):
         elif kind == rows.CURRENT:
             self._apply_current(member_id, value)  # type: ignore[arg-type]
         elif kind == rows.STATE:
+            before = self.initialized
             self.initializing, self.initialized, self.deleting = rows.read_state(value)  # type: ignore[arg-type]
+            self._has_new_state = self._has_new_state or self.initialized != before
             self.looks_at_topics = True
 
     def _apply_member(self, member_id: str, value: ShareGroupMemberMetadataValue) -> None:
@@ -137,8 +157,8 @@ class ShareGroup(ModernGroup[ShareMember]):
 
     def heartbeat(
         self, request: "ShareGroupHeartbeatRequest", caller: "Caller", now_ms: int
-    ) -> tuple[list[GroupRecord], ShareMember, bool]:
-        """One heartbeat: the records it makes, the member as it will be, whether it has news.
+    ) -> Beat:
+        """Decide one heartbeat.
 
         Raises:
             ApiError: the group is full, or the member's epoch is not one it can have.
@@ -162,26 +182,40 @@ class ShareGroup(ModernGroup[ShareMember]):
         member = _updated(known, request, caller)
         if known is None or _differs(known, member):
             records.append(rows.member(self.group_id, member))
-        bump = False
-        if known is None:
-            bump = True
-            self.note(Why.JOINED, now_ms, member)
-        elif set(known.topics) != set(member.topics):
-            bump = True
-            self.note(Why.SUBSCRIBED, now_ms, member)
+        subscribes = known is None or set(known.topics) != set(member.topics)
+        if subscribes:
+            self.note(Why.JOINED if known is None else Why.SUBSCRIBED, now_ms, member)
         everybody = {**self.members, member_id: member}
-        epoch = self._next_epoch(everybody, bump, now_ms, records)
-        self._assign(everybody, epoch, now_ms, records)
-        target = self._target_after(member_id, records)
-        if member.epoch != epoch or member.assigned != target:
-            member.previous_epoch = member.epoch
-            member.epoch, member.assigned = epoch, target
+        epoch = self._next_epoch(everybody, subscribes, now_ms, records)
+        target_epoch, target = self._assign(everybody, member_id, epoch, now_ms, records)
+        before = (member.epoch, member.assigned)
+        if member.epoch != target_epoch or subscribes:
+            member.assigned = self._of_topics(target, member.topics)
+        if member.epoch != target_epoch:
+            member.previous_epoch, member.epoch = member.epoch, target_epoch
+        if (member.epoch, member.assigned) != before:
             records.append(rows.current(self.group_id, member))
             if all(each.epoch == epoch for each in everybody.values()):
                 self.stable(now_ms)
         news = joins or known is None or known.assigned != member.assigned
         self.expect_heartbeat(member_id, now_ms)
-        return records, member, news
+        is_new_target = target_epoch != self.target_epoch
+        settles = epoch != target_epoch or is_new_target
+        return Beat(records, member, news, self._interval_ms(settles, now_ms))
+
+    def _of_topics(self, target: Assignment, topics: tuple[str, ...]) -> Assignment:
+        """What there is of a target, and only of topics the member wants by now."""
+        images = self.surroundings.image.topics
+        wanted = {images[name].topic_id for name in topics if name in images}
+        return {topic_id: numbers for topic_id, numbers in target.items() if topic_id in wanted}
+
+    def _interval_ms(self, settles: bool, now_ms: int) -> int:
+        """Sooner while the group goes to a new target, and for a usual interval behind it."""
+        usual_ms = self.number("heartbeat.interval.ms")
+        if not settles and now_ms >= self.target_timestamp_ms + usual_ms:
+            return usual_ms
+        soon_ms = self.surroundings.number("group.share.settling.heartbeat.interval.ms")
+        return min(usual_ms, soon_ms)
 
     def leave(self, member_id: str, why: Why, now_ms: int) -> list[GroupRecord]:
         """A member goes: the others take over with their next heartbeats."""
@@ -221,7 +255,10 @@ class ShareGroup(ModernGroup[ShareMember]):
             return self.epoch
         names = {name for member in members.values() for name in member.topics}
         found = topics_hash(self.surroundings.image, names)
-        if not bump and (found != self.metadata_hash or self._has_unassigned(names)):
+        is_assigned = self.epoch <= self.target_epoch  # else what comes has all there is
+        if not bump and (
+            found != self.metadata_hash or (is_assigned and self._has_unassigned(names))
+        ):
             self.note(Why.TOPICS_CHANGED, now_ms)
             bump = True
         if not bump:
@@ -233,19 +270,20 @@ class ShareGroup(ModernGroup[ShareMember]):
     def _assign(
         self,
         members: Mapping[str, ShareMember],
+        member_id: str,
         epoch: int,
         now_ms: int,
         records: list[GroupRecord],
-    ) -> None:
-        """Compute the target of `epoch`, if that was not done yet."""
-        if self.target_epoch >= epoch:
-            return
+    ) -> tuple[int, Assignment]:
+        """A member's target and its epoch; a new one, unless it is too early for that."""
+        if self.target_epoch >= epoch or not (self._has_new_state or self.may_assign(now_ms)):
+            return self.target_epoch, self.target.get(member_id, {})
         image = self.surroundings.image
         subscriptions = {
-            member_id: frozenset(
+            each: frozenset(
                 image.topics[name].topic_id for name in member.topics if name in image.topics
             )
-            for member_id, member in members.items()
+            for each, member in members.items()
         }
         assignable = {
             topic_id: numbers
@@ -253,21 +291,11 @@ class ShareGroup(ModernGroup[ShareMember]):
             if image.topic_by_id(topic_id) is not None
         }
         target = assign(subscriptions, assignable, self.target)
-        for member_id, mine in target.items():
-            if self.target.get(member_id) != mine:
-                records.append(rows.target(self.group_id, member_id, mine))
-        records.append(rows.target_epoch(self.group_id, epoch))
-
-    def _target_after(self, member_id: str, records: list[GroupRecord]) -> Assignment:
-        for record in records:
-            if (
-                isinstance(record, ModernStored)
-                and record.record_type == rows.TARGET
-                and record.key.member_id == member_id  # type: ignore[attr-defined]
-                and record.value is not None
-            ):
-                return rows.assignment(record.value.topic_partitions)  # type: ignore[attr-defined]
-        return self.target.get(member_id, {})
+        for each, mine in target.items():
+            if self.target.get(each) != mine:
+                records.append(rows.target(self.group_id, each, mine))
+        records.append(rows.target_epoch(self.group_id, epoch, now_ms))
+        return epoch, target.get(member_id, {})
 
     # Which partitions have state
 

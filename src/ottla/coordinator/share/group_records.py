@@ -82,8 +82,10 @@ def epoch(group_id: str, number: int, metadata_hash: int) -> GroupRecord:
     return record_of(epoch_key(group_id), value)
 
 
-def target_epoch(group_id: str, number: int) -> GroupRecord:
-    value = ShareGroupTargetAssignmentMetadataValue(assignment_epoch=number)
+def target_epoch(group_id: str, number: int, now_ms: int) -> GroupRecord:
+    value = ShareGroupTargetAssignmentMetadataValue(
+        assignment_epoch=number, assignment_timestamp=now_ms
+    )
     return record_of(target_epoch_key(group_id), value)
 
 

@@ -8,7 +8,7 @@ from ottla.coordinator.group.modern import JOIN_EPOCH, LEAVE_EPOCH
 from ottla.coordinator.group.settings import Caller
 from ottla.coordinator.group.shard import GroupShard
 from ottla.coordinator.outcome import Waiter
-from ottla.coordinator.share.group import ShareGroup, ShareMember
+from ottla.coordinator.share.group import Beat, ShareGroup, ShareMember
 from ottla.coordinator.share.group_records import Topics
 from ottla.model.errors import ApiError, ErrorCode
 from ottla.model.ids import TopicName, Uuid
@@ -86,12 +86,12 @@ def heartbeat(
     else:
         group = share_group(shard, group_id)
     try:
-        records, member, news = group.heartbeat(request, caller, now_ms)
+        beat = group.heartbeat(request, caller, now_ms)
     except ApiError:
         if undo is not None:
             undo()
         raise
-    out = Out(records, [(waiter, _response(group, member, news))])
+    out = Out(beat.records, [(waiter, _response(beat))])
     if undo is not None:
         take_back = undo
 
@@ -103,19 +103,19 @@ def heartbeat(
     return out
 
 
-def _response(group: ShareGroup, member: ShareMember, news: bool) -> ShareGroupHeartbeatResponse:
+def _response(beat: Beat) -> ShareGroupHeartbeatResponse:
     assignment = None
-    if news:
+    if beat.has_news:
         assignment = Assignment(
             topic_partitions=[
                 TopicPartitions(topic_id=topic_id, partitions=list(numbers))
-                for topic_id, numbers in member.assigned.items()
+                for topic_id, numbers in beat.member.assigned.items()
             ]
         )
     return ShareGroupHeartbeatResponse(
-        member_id=member.member_id,
-        member_epoch=member.epoch,
-        heartbeat_interval_ms=group.number("heartbeat.interval.ms"),
+        member_id=beat.member.member_id,
+        member_epoch=beat.member.epoch,
+        heartbeat_interval_ms=beat.interval_ms,
         assignment=assignment,
     )
 

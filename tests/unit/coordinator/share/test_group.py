@@ -116,3 +116,96 @@ def test_a_full_group_takes_nobody_in() -> None:
         await scenario(world)
 
     play(prepared)
+
+
+# The assignment interval
+
+
+def test_a_change_is_assigned_once_the_interval_since_the_last_one_is_over() -> None:
+    async def scenario(world: ShareWorld) -> None:
+        await world.beat("a", "t")
+        assert world.has["a"] == {topic_id(): [0, 1]}  # its new state waits for nothing
+        epoch = world.group.target_epoch
+        world.clock.advance(999)
+        answer = await world.beat("b", "t")
+        assert (world.has["b"], answer.member_epoch) == ({}, epoch)
+        assert world.group.epoch == epoch + 1
+        world.clock.advance(1)
+        await world.beat("a")
+        await world.beat("b")
+        assert sorted(world.has["a"][topic_id()] + world.has["b"][topic_id()]) == [0, 1]
+        assert world.group.target_epoch == world.group.epoch == epoch + 1  # raised but once
+
+    play(scenario, assignment_interval_ms="1000")
+
+
+def test_what_a_member_unsubscribes_from_is_taken_from_it_before_the_interval_is_over() -> None:
+    async def scenario(world: ShareWorld) -> None:
+        await world.beat("a", "t", "u")
+        epoch = world.group.target_epoch
+        answer = await world.beat("a", "u")
+        assert world.has["a"] == {topic_id("u"): [0]}
+        assert answer.member_epoch == epoch
+
+    play(scenario, {"t": 2, "u": 1}, assignment_interval_ms="1000")
+
+
+def test_the_interval_counts_after_a_restart_too() -> None:
+    async def scenario(world: ShareWorld) -> None:
+        await world.beat("a", "t")
+        await world.restart()
+        await world.beat("b", "t")
+        assert world.has["b"] == {}
+        world.clock.advance(1_000)
+        await world.beat("b")
+        assert world.has["b"] != {}
+
+    play(scenario, assignment_interval_ms="1000")
+
+
+def test_partitions_that_wait_for_the_interval_raise_no_further_epoch() -> None:
+    async def scenario(world: ShareWorld) -> None:
+        await world.beat("a", "t", "u")
+        world.clock.advance(1_000)
+        await world.beat("a", "t")
+        await world.beat("b", "u")  # which has state, and is nobody's now
+        epoch = world.group.epoch
+        for _ in range(3):
+            await world.beat("a")
+            await world.beat("b")
+        assert (world.group.epoch, world.has["b"]) == (epoch, {})
+        world.clock.advance(1_000)
+        await world.beat("b")
+        assert world.has["b"] == {topic_id("u"): [0]}
+        assert world.group.epoch == world.group.target_epoch == epoch
+
+    play(scenario, {"t": 2, "u": 1}, assignment_interval_ms="1000")
+
+
+def test_partitions_that_come_are_assigned_with_their_state() -> None:
+    async def scenario(world: ShareWorld) -> None:
+        await world.beat("a", "t")
+        await world.beat("b", "t")
+        world.set_topics({"t": 3})
+        await world.beat("a")
+        await world.beat("b")
+        held = {number for member in "ab" for number in world.has[member][topic_id()]}
+        assert held == {0, 1, 2}
+
+    play(scenario, assignment_interval_ms="1000")
+
+
+def test_members_come_soon_while_a_target_is_on_its_way_and_for_an_interval_behind_it() -> None:
+    async def scenario(world: ShareWorld) -> None:
+        async def asked(member: str, *topics: str) -> int:
+            return (await world.beat(member, *topics)).heartbeat_interval_ms
+
+        assert await asked("a", "t") == 250
+        world.clock.advance(4_999)
+        assert await asked("a") == 250
+        world.clock.advance(1)
+        assert await asked("a") == 5_000
+        assert await asked("b", "t") == 250
+        assert await asked("a") == 250
+
+    play(scenario, assignment_interval_ms="1000")

@@ -27,7 +27,7 @@ def test_every_record_has_its_type_and_comes_back() -> None:
     records = [
         rows.member("g", member()),
         rows.epoch("g", 3, -5),
-        rows.target_epoch("g", 3),
+        rows.target_epoch("g", 3, 1_000),
         rows.target("g", "m", {topic_id(): (0, 1)}),
         rows.current("g", member()),
         rows.state("g", topics, {}, {topic_id("u"): "u"}),

@@ -165,12 +165,6 @@ class StreamsGroup(ModernGroup[StreamsMember]):
         made.append(records.target_epoch(self.group_id, epoch, now_ms))
         return made
 
-    def may_assign(self, now_ms: int) -> bool:
-        """Has the shortest time between two targets passed?"""
-        interval_ms = self.number("assignment.interval.ms")
-        since_ms = self.target_timestamp_ms
-        return not interval_ms or not since_ms or now_ms >= since_ms + interval_ms
-
     # Offsets
 
     def check_commit(
