@@ -42,6 +42,11 @@ from ottla.wire.generated.offset_commit import (
     OffsetCommitRequestPartition,
     OffsetCommitRequestTopic,
 )
+from ottla.wire.generated.offset_delete import (
+    OffsetDeleteRequest,
+    OffsetDeleteRequestPartition,
+    OffsetDeleteRequestTopic,
+)
 from ottla.wire.generated.offset_fetch import (
     OffsetFetchRequest,
     OffsetFetchRequestGroup,
@@ -129,6 +134,18 @@ LONG: list[tuple[Message, int]] = [
 LONG += [
     (OffsetFetchRequest(groups=[OffsetFetchRequestGroup(group_id="group", topics=None)]), 8),
     (DescribeTopicPartitionsRequest(), 0),
+    (
+        OffsetDeleteRequest(
+            group_id="group",
+            topics=[
+                OffsetDeleteRequestTopic(
+                    name=name, partitions=[OffsetDeleteRequestPartition(partition_index=0)]
+                )
+                for name in TOPICS
+            ],
+        ),
+        0,
+    ),
     (
         AddPartitionsToTxnRequest(
             v3_and_below_transactional_id="transaction",
