@@ -248,6 +248,21 @@ def test_a_topic_may_be_deleted_meanwhile(request_: Message, version: int) -> No
     with_many_topics(case)
 
 
+def test_another_client_is_served_while_it_is_decided_about_many_topics() -> None:
+    names = [f"{NEW}{number:03}" for number in range(800)]
+    topics = [CreatableTopic(name=n, num_partitions=1, replication_factor=1) for n in names]
+
+    async def case(world: World, one: RawClient, other: RawClient) -> None:
+        checked = CreateTopicsRequest(topics=topics, validate_only=True)
+        long = asyncio.ensure_future(one.call(checked, 5))
+        await begun(world)
+        await other.call(ApiVersionsRequest(), 3)
+        assert not long.done()
+        assert codes(await long) == {0}
+
+    with_many_topics(case)
+
+
 def leaders(answer: Any) -> int:
     """How many partitions of the topic have a leader, by a Metadata answer."""
     (topic,) = answer.topics
