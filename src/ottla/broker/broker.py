@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ottla.broker.compaction import Compaction
 from ottla.broker.connections import Connections
@@ -54,6 +54,9 @@ from ottla.storage.log_config import LogConfig
 from ottla.storage.logs import Fate, Logs
 from ottla.storage.removals import FilesJob
 
+if TYPE_CHECKING:
+    from ottla.broker.cluster import Cluster
+
 TEND_LOGS_MS = 1_000
 MAKE_AFTER_MS = 20
 MADE_PER_TURN = 40
@@ -92,12 +95,14 @@ class Broker:
         topics: Sequence[NewTopic] = (),
         failed: Callable[[str], None] = lambda reason: None,
         poison: bool = False,
+        clustered: bool = False,
     ) -> None:
         """`open_store` gets the first log directory.
 
         `cluster_id` is used where the directories say none; `failed` hears why the broker
         cannot go on, and then it is the caller's turn to stop it. With `poison`, request
-        buffers are overwritten once their handler returned.
+        buffers are overwritten once their handler returned. `clustered`: other brokers use the
+        same store.
         """
         self.config = config
         self.system = system
@@ -108,6 +113,8 @@ class Broker:
         self._topics = topics
         self._failed = failed
         self._poison = poison
+        self._clustered = clustered
+        self.cluster: Cluster | None = None
         self._servers: list[ServerHandle] = []
         self._assembled = False
         self._in_doubt = False
@@ -140,8 +147,12 @@ class Broker:
             or self._cluster_id
             or uuid_text(system.randomness.uuid())
         )
+        if self._clustered:
+            from ottla.broker.cluster import agree_on_cluster_id
+
+            cluster_id = await agree_on_cluster_id(self.store, self.follower, cluster_id)
         self.logs.identify(cluster_id, config.node_id)
-        if not image.revision:
+        if not image.revision and not self._clustered:
             self.logs.roots.refuse_without_metadata()
             await adopt(self.store, self.logs, config.node_id)
             image = await self.follower.load()
@@ -149,7 +160,44 @@ class Broker:
         self.logs.load(partial(self._settings_or_fate, image), now_ms, image.topic_id_of_partition)
         self.logs.keep_within(self._with_dynamic(image).log_dir_max_bytes, now_ms)
         self._lost = self._without_log(image)
-        self.control = Control(self.store, self.follower, config.node_id, system.transport_clock)
+        self.control = Control(self.store, self.follower, config.node_id)
+        if self._clustered:
+            from ottla.broker.cluster import Cluster
+
+            self.cluster = Cluster(
+                lambda: self.views.config if self._assembled else config,
+                system,
+                self.store,
+                self.follower,
+                self.control,
+                self.logs,
+                self._disk.boot_id(),
+            )
+            await self.cluster.membership.register()
+        else:
+            await self._register_alone(image, cluster_id)
+        image = await self.follower.load()
+        self._assemble(image)
+        at_once(self._follow(image, everything_in(image)))
+        self.follower.add(self._follow)
+        self.follower.start()
+        for partition in self.replicas:
+            self.log_mover.resume(partition)
+        self._schedule_upkeep()
+        if self.cluster is None:
+            await create_missing(self.views, self._topics)
+        # Where only flushed records count, nobody may see fewer of them than before a crash.
+        flushed = asyncio.Event()
+        self.flusher.when_idle(flushed.set)
+        await flushed.wait()
+        await self._listen()
+        if self.cluster is not None:
+            await self.cluster.join()
+            await create_missing(self.views, self._topics)
+
+    async def _register_alone(self, image: Image, cluster_id: str) -> None:
+        """Nobody else is there: register, and take control."""
+        config = self.config
         await register(
             self.store,
             image,
@@ -164,20 +212,6 @@ class Broker:
             highest_producer_id=self.logs.highest_producer_id,
             deleted=() if self.logs.some_are_offline else image.deleting,
         )
-        image = await self.follower.load()
-        self._assemble(image)
-        at_once(self._follow(image, everything_in(image)))
-        self.follower.add(self._follow)
-        self.follower.start()
-        for partition in self.replicas:
-            self.log_mover.resume(partition)
-        self._schedule_upkeep()
-        await create_missing(self.views, self._topics)
-        # Where only flushed records count, nobody may see fewer of them than before a crash.
-        flushed = asyncio.Event()
-        self.flusher.when_idle(flushed.set)
-        await flushed.wait()
-        await self._listen()
 
     # Assembly
 
@@ -197,7 +231,7 @@ class Broker:
         )
         self.groups = Groups(config, system, self.replicas)
         self.shares = BrokerShares(config, system, self.replicas, self.groups)
-        producer_ids = ProducerIds(self.control)
+        producer_ids = ProducerIds(self.store, self.follower)
         self.transactions = Transactions(
             config, system, self.replicas, self.groups, producer_ids.next
         )
@@ -231,6 +265,7 @@ class Broker:
             transactions=self.transactions,
             log_mover=self.log_mover,
             loggers=PythonLoggers(),
+            forwarder=None if self.cluster is None else self.cluster.forwarding,
             supported=supported(),
             extras={"encoded_topics": EncodedTopics()},
         )
@@ -299,6 +334,8 @@ class Broker:
             encoded: EncodedTopics = views.extras["encoded_topics"]
             encoded.forget(delta.topics)
             views.fetch_sessions.dirty_topics(delta.topics)
+        if self.cluster is not None:
+            self.cluster.follow(image, delta)
         if delta.topics or delta.resources:
             self.groups.follow(image, delta)
             self.shares.follow(image, delta)
@@ -557,6 +594,8 @@ class Broker:
 
         After a start that failed it lets go of what was taken.
         """
+        if self.cluster is not None and not self._in_doubt and self._servers:
+            await self.cluster.leave()
         for server in self._servers:
             server.close()
         if self._assembled:
@@ -570,6 +609,8 @@ class Broker:
             self.log_mover.close()
             await self.dispatcher.close()
             self.connections.close_all()
+        if self.cluster is not None:
+            await self.cluster.close()
         if hasattr(self, "follower"):
             await self.follower.close()
             await self.store.close()

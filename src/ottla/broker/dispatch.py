@@ -19,11 +19,12 @@ from typing import Any
 
 from ottla.handlers.api_versions import unsupported_version
 from ottla.handlers.context import BrokerViews, Client, Context, Reply
+from ottla.handlers.failures import failure
 from ottla.handlers.registry import served
-from ottla.model.errors import ApiError, ErrorCode, ProtocolError, StorageError
+from ottla.model.errors import ProtocolError
 from ottla.model.parts import Parts
 from ottla.net.connection import Connection, Outcome
-from ottla.wire.apis import API, response_class
+from ottla.wire.apis import API
 from ottla.wire.message import Message
 from ottla.wire.primitives import skip_tagged
 
@@ -216,41 +217,3 @@ def _frame(context: Context, request: Message, response: Message | bytearray) ->
         return context.frame(response)
     except ValueError as error:
         return context.frame(failure(context, request, error))
-
-
-def failure(context: Context, request: Message, error: Exception) -> Message:
-    """The answer to a request whose handler raised.
-
-    Raises:
-        ProtocolError: the response has no place for an error, so the connection closes.
-    """
-    if isinstance(error, ApiError):
-        code, message = error.code, error.message
-    elif isinstance(error, StorageError):
-        code, message = ErrorCode.KAFKA_STORAGE_ERROR, str(error)
-    else:
-        log.exception("%s from %s failed", type(request).__name__, context.client.host)
-        code, message = ErrorCode.UNKNOWN_SERVER_ERROR, None
-    return error_response(context.api.key, context.api_version, request, code, message)
-
-
-def error_response(
-    api_key: int, version: int, request: Message, code: ErrorCode, message: str | None
-) -> Message:
-    """A response that carries `code` for the whole request, or for each thing it asked about."""
-    response: Any = response_class(api_key)()
-    if _has_field(response, "error_code", version):
-        response.error_code = code
-        if _has_field(response, "error_message", version):
-            response.error_message = message
-        return response  # type: ignore[no-any-return]
-    from ottla.handlers.failures import per_item
-
-    filled = per_item(request, version, code, message)
-    if filled is None:
-        raise ProtocolError(f"{type(request).__name__} failed: {code.name}")
-    return filled
-
-
-def _has_field(response: Any, name: str, version: int) -> bool:
-    return any(row[0] == name and row[2] <= version <= row[3] for row in response.FIELDS)

@@ -47,6 +47,23 @@ class ImageFollower:
         self._followed = self.image.revision
         return self.image
 
+    async def newest(self) -> Image:
+        """The image of everything that is in the store by now."""
+        if self._task is None:
+            return await self.load()
+        await self.reached((await self._store.load()).revision)
+        return self.image
+
+    async def at(self, revision: Revision) -> Image:
+        """The image of `revision`, or of a later one.
+
+        Raises: as `reached`; before `start`, as the store's `load`.
+        """
+        if self._task is None:
+            return self.image if self.image.revision >= revision > 0 else await self.load()
+        await self.reached(revision)
+        return self.image
+
     def start(self) -> None:
         """Follow every change after the loaded image."""
         self._task = asyncio.get_running_loop().create_task(self._follow(self.image.revision))

@@ -1,11 +1,14 @@
-"""Producer ids, a block at a time: a block is durable before its first id is handed out."""
+"""Producer ids, a block at a time: a block is durable before its first id is handed out.
+
+No controller is needed: whoever takes a block compares what it took it from.
+"""
 
 import asyncio
 
-from ottla.handlers.context import Control
+from ottla.broker.image_follower import ImageFollower
 from ottla.metadata import changes
-from ottla.metadata.controller import Writes
-from ottla.metadata.image import Image
+from ottla.metadata.store import Compare, Store
+from ottla.model.errors import ApiError, ErrorCode, PeerError, StorageError
 from ottla.model.ids import ProducerId
 
 BLOCK = 1000
@@ -14,20 +17,35 @@ BLOCK = 1000
 class ProducerIds:
     """Ids that nobody was given before, also not before a restart: what is left of a block is lost."""
 
-    def __init__(self, control: Control) -> None:
-        self._control = control
+    def __init__(self, store: Store, follower: ImageFollower) -> None:
+        self._store = store
+        self._follower = follower
         self._next = 0
         self._end = 0
         self._lock = asyncio.Lock()
 
     async def next(self) -> ProducerId:
+        """Raise ApiError, UNKNOWN_SERVER_ERROR, where the store fails."""
         async with self._lock:
             if self._next == self._end:
-                self._next = await self._control.change(self._take_block)
+                try:
+                    self._next = await self._take_block()
+                except (StorageError, PeerError) as failure:
+                    raise ApiError(
+                        ErrorCode.UNKNOWN_SERVER_ERROR, f"the metadata store failed: {failure}"
+                    ) from failure
                 self._end = self._next + BLOCK
             self._next += 1
             return self._next - 1
 
-    def _take_block(self, image: Image) -> tuple[Writes, ProducerId]:
-        first = image.next_producer_id
-        return Writes((changes.producer_ids_key(first + BLOCK),)), first
+    async def _take_block(self) -> ProducerId:
+        image = self._follower.image
+        while True:
+            first = image.next_producer_id
+            key, value = changes.producer_ids_key(first + BLOCK)
+            result = await self._store.transact(
+                [Compare(key, image.producer_ids_revision)], [(key, value)]
+            )
+            image = await self._follower.at(result.revision)
+            if result.ok:
+                return first

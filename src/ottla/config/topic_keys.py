@@ -71,7 +71,7 @@ TOPIC_KEYS = table((
         "costs more work.", ("log.cleaner.min.cleanable.ratio",)),
     Key("min.compaction.lag.ms", LONG, 0, at_least(0), CLUSTER_WIDE, YES,
         "How long a record is safe from compaction.", ("log.cleaner.min.compaction.lag.ms",)),
-    Key("min.insync.replicas", INT, 1, at_least(1), CLUSTER_WIDE, NOT_YET,
+    Key("min.insync.replicas", INT, 1, at_least(1), CLUSTER_WIDE, YES,
         "How many in-sync replicas, the leader included, an `acks=all` write needs before it is "
         "taken; with fewer the producer gets NOT_ENOUGH_REPLICAS.", ("min.insync.replicas",)),
     Key("preallocate", BOOLEAN, False, None, CLUSTER_WIDE, NOT_YET,
@@ -99,7 +99,7 @@ TOPIC_KEYS = table((
     Key("segment.ms", LONG, 604_800_000, at_least(1), CLUSTER_WIDE, YES,
         "The age at which the log starts a new segment even when it is not full, so that retention "
         "can reach old records.", ("log.roll.ms", "log.roll.hours")),
-    Key("unclean.leader.election.enable", BOOLEAN, False, None, CLUSTER_WIDE, NOT_YET,
+    Key("unclean.leader.election.enable", BOOLEAN, False, None, CLUSTER_WIDE, YES,
         "Whether a replica outside the in-sync set may lead when no other is left, at the price of "
         "lost records.", ("unclean.leader.election.enable",)),
 ))

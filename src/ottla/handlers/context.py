@@ -16,7 +16,6 @@ from ottla.model.clock import Clock
 from ottla.model.ids import BrokerId
 from ottla.model.parts import Parts
 from ottla.model.randomness import Randomness
-from ottla.model.steps import Steps
 from ottla.model.workers import Workers
 from ottla.net.connection import AnswerBudget, Connection, Pending
 from ottla.wire.message import Message
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from ottla.coordinator.share.shares import Shares
     from ottla.coordinator.transaction.coordinator import TransactionCoordinator
     from ottla.handlers.fetch_sessions import FetchSessions
+    from ottla.handlers.forwarded import Forwarder
     from ottla.handlers.produce_one import Route
     from ottla.replica.log_mover import LogMover
     from ottla.replica.partition import Partition
@@ -44,12 +44,8 @@ _FLEXIBLE_HEAD = bytes(9)
 class Control(Protocol):
     """Metadata changes, decided one after the other."""
 
-    async def change(
-        self, decide: Callable[[Image], tuple[Writes, Any] | Steps[tuple[Writes, Any]]], /
-    ) -> Any:
+    async def change(self, decide: Callable[[Image], tuple[Writes, Any]], /) -> Any:
         """Decide on the newest image, write, and return the decision's answer once followed.
-
-        What takes long to decide is decided in steps.
 
         Raises:
             ApiError: the decision was to refuse, or the store did not answer.
@@ -84,6 +80,8 @@ class BrokerViews:
     transactions: "TransactionCoordinator"
     log_mover: "LogMover"
     loggers: Loggers
+    forwarder: "Forwarder | None" = None
+    """Finds the controller, where that may be another broker."""
     config_rows: ConfigRows = field(default_factory=ConfigRows)
     answers: AnswerBudget = field(default_factory=lambda: AnswerBudget(ANSWER_BUDGET))
     supported: Sequence[tuple[int, int, int]] = ()

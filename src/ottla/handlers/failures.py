@@ -1,10 +1,15 @@
-"""A whole request failed, and its response has room for errors only item by item."""
+"""The answer to a request that failed as a whole: with one error, or with one for each item."""
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
-from ottla.model.errors import ErrorCode
+from ottla.handlers.context import Context
+from ottla.model.errors import ApiError, ErrorCode, ProtocolError, StorageError
+from ottla.wire.apis import response_class
 from ottla.wire.message import Message
+
+log = logging.getLogger("ottla.dispatch")
 
 
 def per_item(
@@ -131,3 +136,39 @@ _FILL: dict[str, Callable[[Any, int, ErrorCode, str | None], Message | None]] = 
     "ProduceRequest": _produce,
     "ListOffsetsRequest": _list_offsets,
 }
+
+
+def failure(context: Context, request: Message, error: Exception) -> Message:
+    """The answer to a request whose handler raised.
+
+    Raises:
+        ProtocolError: the response has no place for an error, so the connection closes.
+    """
+    if isinstance(error, ApiError):
+        code, message = error.code, error.message
+    elif isinstance(error, StorageError):
+        code, message = ErrorCode.KAFKA_STORAGE_ERROR, str(error)
+    else:
+        log.exception("%s from %s failed", type(request).__name__, context.client.host)
+        code, message = ErrorCode.UNKNOWN_SERVER_ERROR, None
+    return error_response(context.api.key, context.api_version, request, code, message)
+
+
+def error_response(
+    api_key: int, version: int, request: Message, code: ErrorCode, message: str | None
+) -> Message:
+    """A response that carries `code` for the whole request, or for each thing it asked about."""
+    response: Any = response_class(api_key)()
+    if _has_field(response, "error_code", version):
+        response.error_code = code
+        if _has_field(response, "error_message", version):
+            response.error_message = message
+        return response  # type: ignore[no-any-return]
+    filled = per_item(request, version, code, message)
+    if filled is None:
+        raise ProtocolError(f"{type(request).__name__} failed: {code.name}")
+    return filled
+
+
+def _has_field(response: Any, name: str, version: int) -> bool:
+    return any(row[0] == name and row[2] <= version <= row[3] for row in response.FIELDS)

@@ -45,6 +45,7 @@ HANDLERS: dict[int, str] = {
     42: "groups:delete_groups",
     44: "configs:incremental_alter_configs",
     47: "group_offsets:offset_delete",
+    58: "forwarded:envelope",
     60: "metadata:describe_cluster",
     61: "markers:describe_producers",
     65: "transactions:describe_transactions",
@@ -73,6 +74,13 @@ HANDLERS: dict[int, str] = {
 
 FIRST_OF_OURS = 10_000
 """Kafka's API keys are below; what is above is told to our own client alone."""
+
+ENVELOPE = 58
+BETWEEN_BROKERS = frozenset({ENVELOPE})
+"""Kafka's, and told to our own client alone, too: other brokers are among those."""
+
+FORWARDED = frozenset({19, 20, 33, 37, 44})
+"""What the controller answers, whoever was asked."""
 
 
 SHORTCUTS: dict[int, str] = {0: "produce_one:produce_one"}
@@ -122,10 +130,13 @@ def served(api_key: int, version: int) -> Api | None:
     if found is None and api_key in HANDLERS:
         info = API[api_key]
         if info.min_version <= version <= info.max_version:
+            from ottla.handlers.forwarded import forwarded
+
+            serve = _load(HANDLERS[api_key])
             found = _served[api_key, version] = Api(
                 api_key,
                 version,
-                _load(HANDLERS[api_key]),
+                forwarded(serve) if api_key in FORWARDED else serve,
                 _load(SHORTCUTS[api_key]) if api_key in SHORTCUTS else None,
             )
     return found
@@ -143,12 +154,16 @@ Row = tuple[int, int, int]
 
 def supported() -> list[Row]:
     """What is implemented of Kafka's, ascending."""
-    return [_row(key) for key in sorted(HANDLERS) if key < FIRST_OF_OURS]
+    return [_row(key) for key in sorted(HANDLERS) if not _is_ours(key)]
 
 
 def ours() -> list[Row]:
     """What only our own client is told of, ascending."""
-    return [_row(key) for key in sorted(HANDLERS) if key >= FIRST_OF_OURS]
+    return [_row(key) for key in sorted(HANDLERS) if _is_ours(key)]
+
+
+def _is_ours(key: int) -> bool:
+    return key >= FIRST_OF_OURS or key in BETWEEN_BROKERS
 
 
 def _row(key: int) -> Row:

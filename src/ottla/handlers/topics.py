@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from ottla.config.broker_config import BrokerConfig
@@ -9,7 +10,7 @@ from ottla.config.key import format_value
 from ottla.config.topic_config import check_topic_config, topic_config
 from ottla.config.topic_keys import TOPIC_KEYS
 from ottla.handlers.context import BrokerViews, Context
-from ottla.handlers.slices import Slices
+from ottla.handlers.forwarded import Forwarder
 from ottla.metadata import controller
 from ottla.metadata.controller import Defaults, NewTopic, Writes
 from ottla.metadata.image import Image, TopicImage
@@ -22,7 +23,6 @@ from ottla.model.names import (
     TRANSACTION_STATE,
     check_topic_name,
 )
-from ottla.model.steps import Steps
 from ottla.wire.codec import encode_around, encode_struct, encode_struct_around
 from ottla.wire.generated.create_partitions import (
     CreatePartitionsRequest,
@@ -32,6 +32,7 @@ from ottla.wire.generated.create_partitions import (
 )
 from ottla.wire.generated.create_topics import (
     CreatableTopic,
+    CreatableTopicConfig,
     CreatableTopicConfigs,
     CreatableTopicResult,
     CreateTopicsRequest,
@@ -53,10 +54,7 @@ async def create_topics(context: Context, request: CreateTopicsRequest) -> bytea
     wanted = [_new_topic(topic) for topic in request.topics if counts[topic.name] == 1]
     outcomes = await _create(context.broker, wanted, validate_only=request.validate_only)
     results = []
-    slices = Slices(context.broker.transport_clock)
     for name, count in counts.items():
-        if slices.is_over():
-            await slices.rest()
         if count > 1:
             outcome: TopicImage | ApiError = ApiError(
                 ErrorCode.INVALID_REQUEST, "Duplicate topic name."
@@ -70,7 +68,6 @@ async def create_topics(context: Context, request: CreateTopicsRequest) -> bytea
             results.append(encode_struct(refused, CreateTopicsResponse, context.api_version))
         else:
             results.append(_created(context, outcome))
-    await slices.rest_before_answer()
     return encode_around(CreateTopicsResponse(), context.api_version, "topics", results)
 
 
@@ -124,11 +121,71 @@ def _described(config: BrokerConfig, topic: TopicImage) -> list[CreatableTopicCo
 async def _create(
     broker: BrokerViews, topics: list[NewTopic], *, validate_only: bool = False
 ) -> dict[TopicName, TopicImage | ApiError]:
+    """Create topics by the controller, which may be another broker."""
+    while topics:
+        forwarder = broker.forwarder
+        if forwarder is None or broker.image.controller_id == broker.broker_id:
+            return await _create_here(broker, topics, validate_only=validate_only)
+        try:
+            return await _create_elsewhere(broker, forwarder, topics)
+        except ApiError as error:
+            if error.code is not ErrorCode.NOT_CONTROLLER:
+                raise
+    return {}
+
+
+CREATE_TOPICS_VERSION = 7
+
+
+async def _create_elsewhere(
+    broker: BrokerViews, forwarder: Forwarder, topics: list[NewTopic]
+) -> dict[TopicName, TopicImage | ApiError]:
+    timeout_ms = broker.config.request_timeout_ms
+    request = CreateTopicsRequest(
+        topics=[
+            CreatableTopic(
+                name=topic.name,
+                num_partitions=topic.partitions,
+                replication_factor=topic.replication_factor,
+                configs=[
+                    CreatableTopicConfig(name=name, value=value)
+                    for name, value in topic.configs.items()
+                ],
+            )
+            for topic in topics
+        ],
+        timeout_ms=timeout_ms,
+    )
+    answer: Any = await forwarder.ask(
+        request,
+        CREATE_TOPICS_VERSION,
+        principal=f"User:broker-{broker.broker_id}",
+        host="",
+        client_id=None,
+        timeout_ms=timeout_ms,
+    )
+    outcomes: dict[TopicName, TopicImage | ApiError] = {}
+    for row in answer.topics:
+        if row.error_code:
+            outcomes[row.name] = ApiError(ErrorCode(row.error_code), row.error_message)
+        else:
+            await forwarder.followed(partial(_has_topic, row.name))
+            outcomes[row.name] = broker.image.topics[row.name]
+    return outcomes
+
+
+def _has_topic(name: TopicName, image: Image) -> bool:
+    return name in image.topics
+
+
+async def _create_here(
+    broker: BrokerViews, topics: list[NewTopic], *, validate_only: bool
+) -> dict[TopicName, TopicImage | ApiError]:
     config = broker.config
     defaults = Defaults(config.num_partitions, config.default_replication_factor)
 
-    def decide(image: Image) -> Steps[tuple[Writes, Any]]:
-        writes, outcomes = yield from controller.create_topics_in_steps(
+    def decide(image: Image) -> tuple[Writes, Any]:
+        writes, outcomes = controller.create_topics(
             image,
             topics,
             defaults,

@@ -327,6 +327,7 @@ def _put(draft: _Draft, put: Put) -> None:
         draft.scalars["controller_revision"] = draft.revision_of(put.key)
     elif put.key == PRODUCER_IDS:
         draft.scalars["next_producer_id"] = content["next"]
+        draft.scalars["producer_ids_revision"] = draft.revision_of(put.key)
 
 
 def _endpoints(content: Any) -> tuple[Endpoint, ...]:

@@ -19,7 +19,6 @@ from ottla.model.ids import BrokerId, PartitionId, TopicName, Uuid, uuid_text
 from ottla.model.isolation import ResourceType
 from ottla.model.names import CLUSTER_METADATA, check_topic_name, collision_key, may_collide
 from ottla.model.randomness import Randomness
-from ottla.model.steps import Steps, at_once
 
 MAX_PARTITIONS_PER_BATCH = 10_000
 """Kafka refuses to create more in one request."""
@@ -59,17 +58,6 @@ def create_topics(
     randomness: Randomness,
 ) -> tuple[Writes, dict[TopicName, TopicImage | ApiError]]:
     """Decide on each topic by itself; the good ones are created together."""
-    return at_once(create_topics_in_steps(image, topics, defaults, check_configs, randomness))
-
-
-def create_topics_in_steps(
-    image: Image,
-    topics: Iterable[NewTopic],
-    defaults: Defaults,
-    check_configs: CheckConfigs,
-    randomness: Randomness,
-) -> Steps[tuple[Writes, dict[TopicName, TopicImage | ApiError]]]:
-    """Do as `create_topics`, a topic a step."""
     puts: list[KeyValue] = []
     outcomes: dict[TopicName, TopicImage | ApiError] = {}
     topics = list(topics)
@@ -78,9 +66,9 @@ def create_topics_in_steps(
         taken = {collision_key(name): name for name in image.topics}
     created = 0
     for topic in topics:
-        yield
         try:
-            made = _create_topic(image, topic, defaults, check_configs, randomness, taken)
+            start = len(image.topics) + len(outcomes)
+            made = _create_topic(image, topic, defaults, check_configs, randomness, taken, start)
             created += len(made.partitions)
             if created > MAX_PARTITIONS_PER_BATCH:
                 raise ApiError(
@@ -103,6 +91,7 @@ def _create_topic(
     check_configs: CheckConfigs,
     randomness: Randomness,
     taken: Mapping[str, TopicName],
+    start: int,
 ) -> TopicImage:
     check_topic_name(topic.name)
     if topic.name == CLUSTER_METADATA:
@@ -124,12 +113,28 @@ def _create_topic(
     if topic.assignment:
         replicas = _check_assignment(image, topic)
     else:
-        replicas = _place_topic(image, topic, defaults)
+        replicas = _place_topic(image, topic, defaults, start)
     topic_id = randomness.uuid()
     while topic_id in image.topic_names:
         topic_id = randomness.uuid()
-    partitions = tuple(PartitionImage(r[0], 0, 0, tuple(r), tuple(r)) for r in replicas)
+    partitions = tuple(_new_partition(image, number, r) for number, r in enumerate(replicas))
     return TopicImage(topic.name, topic_id, partitions, configs)
+
+
+def _new_partition(
+    image: Image, number: PartitionId, replicas: Sequence[BrokerId]
+) -> PartitionImage:
+    """In sync are those that live: an assignment may name others, too."""
+    in_sync = tuple(
+        broker for broker in replicas if broker in image.brokers and image.brokers[broker].is_usable
+    )
+    if not in_sync:
+        raise ApiError(
+            ErrorCode.INVALID_REPLICA_ASSIGNMENT,
+            "All brokers specified in the manual partition assignment for partition "
+            f"{number} are fenced or in controlled shutdown.",
+        )
+    return PartitionImage(in_sync[0], 0, 0, tuple(replicas), in_sync)
 
 
 def _without_nulls(configs: Mapping[str, str | None]) -> dict[str, str]:
@@ -142,7 +147,9 @@ def _without_nulls(configs: Mapping[str, str | None]) -> dict[str, str]:
     return {name: value for name, value in configs.items() if value is not None}
 
 
-def _place_topic(image: Image, topic: NewTopic, defaults: Defaults) -> Sequence[Sequence[BrokerId]]:
+def _place_topic(
+    image: Image, topic: NewTopic, defaults: Defaults, start: int
+) -> Sequence[Sequence[BrokerId]]:
     if topic.replication_factor < -1 or topic.replication_factor == 0:
         raise ApiError(
             ErrorCode.INVALID_REPLICATION_FACTOR,
@@ -161,7 +168,7 @@ def _place_topic(image: Image, topic: NewTopic, defaults: Defaults) -> Sequence[
         raise ApiError(
             ErrorCode.POLICY_VIOLATION, "Excessively large number of partitions per request."
         )
-    return place(image.brokers, partitions, factor, first_partition=0)
+    return place(image.brokers, partitions, factor, first_partition=0, start=start)
 
 
 def _check_assignment(image: Image, topic: NewTopic) -> Sequence[Sequence[BrokerId]]:
@@ -207,7 +214,7 @@ def _check_replicas(image: Image, assignment: Sequence[Sequence[BrokerId]]) -> N
                     f"The manual partition assignment includes the broker {broker} more than once.",
                 )
         for broker in replicas:
-            if broker not in image.brokers:
+            if broker not in image.brokers and broker not in image.known_brokers:
                 raise ApiError(
                     ErrorCode.INVALID_REPLICA_ASSIGNMENT,
                     f"The manual partition assignment includes broker {broker}, "
@@ -295,7 +302,7 @@ def create_partitions(
         changes.partition_key(
             topic.topic_id,
             existing + number,
-            PartitionImage(r[0], 0, 0, tuple(r), tuple(r)),
+            _new_partition(image, existing + number, r),
         )
         for number, r in enumerate(replicas)
     ]

@@ -8,10 +8,13 @@ Where nobody is in either, only who led last may be elected: nobody can know mor
 Every change of a state raises its partition epoch, every election its leader epoch.
 """
 
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Container, Iterable
 
-from ottla.metadata.image import PartitionImage
+from ottla.metadata.image import PartitionImage, TopicImage
 from ottla.model.ids import NO_BROKER, BrokerId
+
+MinIsr = Callable[[TopicImage], int]
+"""`min.insync.replicas` of a topic; there may be fewer replicas."""
 
 
 def needed(state: PartitionImage, min_isr: int) -> int:

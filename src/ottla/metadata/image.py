@@ -112,6 +112,8 @@ class Image:
     """Topics whose files may be removed."""
     next_producer_id: int = 0
     """The first producer id that no broker has been given a block of."""
+    producer_ids_revision: Revision = 0
+    """The mod-revision of the key that says so."""
     unlisted: Mapping[Uuid, Mapping[PartitionId, PartitionImage]] = field(default_factory=dict)
     """Partitions whose topic does not say that it has them: yet, or any more."""
 

@@ -29,7 +29,7 @@ async def durable_end(metadata: Metadata) -> int:
 def test_an_id_is_durable_before_it_is_given() -> None:
     async def scenario(database: MemoryDatabase) -> None:
         metadata = await Metadata(database).begin()
-        ids = ProducerIds(metadata.control)
+        ids = ProducerIds(metadata.store, metadata.follower)
         for expected in range(2 * BLOCK + 1):
             given = await ids.next()
             assert given == expected
@@ -44,7 +44,7 @@ def test_an_id_is_durable_before_it_is_given() -> None:
 def test_who_asks_at_once_shares_a_block() -> None:
     async def scenario(database: MemoryDatabase) -> None:
         metadata = await Metadata(database).begin()
-        ids = ProducerIds(metadata.control)
+        ids = ProducerIds(metadata.store, metadata.follower)
         given = await asyncio.gather(*(ids.next() for _ in range(100)))
         assert sorted(given) == list(range(100))
         assert metadata.store.transactions == 1
@@ -58,7 +58,7 @@ def test_a_restart_loses_the_rest_of_a_block_and_repeats_nothing() -> None:
         given: list[int] = []
         for _ in range(3):
             metadata = await Metadata(database).begin()
-            ids = ProducerIds(metadata.control)
+            ids = ProducerIds(metadata.store, metadata.follower)
             given += [await ids.next() for _ in range(3)]
             await metadata.end()
         assert given == [start + i for start in (0, BLOCK, 2 * BLOCK) for i in range(3)]
@@ -70,7 +70,7 @@ def test_a_restart_loses_the_rest_of_a_block_and_repeats_nothing() -> None:
 def test_a_store_that_fails_gives_no_id_away_twice(fails: str) -> None:
     async def scenario(database: MemoryDatabase) -> None:
         metadata = await Metadata(database).begin()
-        ids = ProducerIds(metadata.control)
+        ids = ProducerIds(metadata.store, metadata.follower)
         given = [await ids.next() for _ in range(BLOCK)]
         metadata.store.fails = fails
         for _ in range(3):
@@ -88,7 +88,7 @@ def test_a_store_that_fails_gives_no_id_away_twice(fails: str) -> None:
 def test_who_gives_up_asking_takes_nobodys_id() -> None:
     async def scenario(database: MemoryDatabase) -> None:
         metadata = await Metadata(database).begin()
-        ids = ProducerIds(metadata.control)
+        ids = ProducerIds(metadata.store, metadata.follower)
         asking = [asyncio.ensure_future(ids.next()) for _ in range(3)]
         await asyncio.sleep(0)
         asking[0].cancel()

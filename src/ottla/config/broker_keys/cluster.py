@@ -38,12 +38,12 @@ CLUSTER_KEYS = (
         "How often the leaders are compared with the preferred replicas."),
     Key("controlled.shutdown.enable", BOOLEAN, True, None, READ_ONLY, NOT_YET,
         "Whether a stopping broker first hands its partitions to others."),
-    Key("unclean.leader.election.enable", BOOLEAN, False, None, CLUSTER_WIDE, NOT_YET,
+    Key("unclean.leader.election.enable", BOOLEAN, False, None, CLUSTER_WIDE, YES,
         "Whether a replica outside the in-sync set may lead when no other is left, at the price of "
         "lost records. Topics may set their own."),
     Key("unclean.leader.election.interval.ms", LONG, 300_000, at_least(1), READ_ONLY, NOT_YET,
         "How often partitions without a leader are looked at for an unclean election.", is_internal=True),
-    Key("min.insync.replicas", INT, 1, at_least(1), CLUSTER_WIDE, NOT_YET,
+    Key("min.insync.replicas", INT, 1, at_least(1), CLUSTER_WIDE, YES,
         "How many in-sync replicas, the leader included, an `acks=all` write needs before it is "
         "taken. Topics may set their own."),
     Key("num.replica.fetchers", INT, 1, at_least(1), CLUSTER_WIDE, NOT_YET,

@@ -68,7 +68,7 @@ NETWORK_KEYS = (
     Key("queued.max.request.bytes", LONG, -1, None, READ_ONLY, NOT_YET,
         "The most bytes of requests held at once before reading from connections pauses; -1 is the "
         "broker's own budget."),
-    Key("request.timeout.ms", INT, 30000, None, READ_ONLY, NOT_YET,
+    Key("request.timeout.ms", INT, 30000, None, READ_ONLY, YES,
         "How long the broker waits for another broker's answer before it gives up or tries again."),
     Key("socket.connection.setup.timeout.ms", LONG, 10000, None, READ_ONLY, NOT_YET,
         "How long connecting to another broker may take at first; the time grows with each failure up "

@@ -52,6 +52,7 @@ ROWS: tuple[tuple[int, str, int, int, int | None, int | None, str], ...] = (
     (51, "ALTER_USER_SCRAM_CREDENTIALS", 0, 0, 0, None, "alter_user_scram_credentials"),
     (55, "DESCRIBE_QUORUM", 0, 2, 0, None, "describe_quorum"),
     (57, "UPDATE_FEATURES", 0, 2, 0, None, "update_features"),
+    (58, "ENVELOPE", 0, 0, 0, None, "envelope"),
     (60, "DESCRIBE_CLUSTER", 0, 2, 0, None, "describe_cluster"),
     (61, "DESCRIBE_PRODUCERS", 0, 0, 0, None, "describe_producers"),
     (64, "UNREGISTER_BROKER", 0, 0, 0, None, "unregister_broker"),

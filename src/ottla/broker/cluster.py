@@ -1,0 +1,160 @@
+"""What a broker that is not alone has beside its own parts: membership, controller's seat, peers."""
+
+from collections.abc import Callable
+
+from ottla.broker.control import Control
+from ottla.broker.duties import Duties
+from ottla.broker.forwarding import Forwarding
+from ottla.broker.image_follower import ImageFollower
+from ottla.broker.membership import Doubt, Membership
+from ottla.broker.peers import Peers
+from ottla.broker.seat import Seat
+from ottla.broker.system import System
+from ottla.config.broker_config import BrokerConfig
+from ottla.metadata import changes
+from ottla.metadata.changes import Delta
+from ottla.metadata.image import Endpoint, Image, KnownBroker, TopicImage
+from ottla.metadata.store import Compare, Store
+from ottla.model.errors import StorageError
+from ottla.model.ids import PartitionId, TopicPartition
+from ottla.storage.log_config import DURABLE
+from ottla.storage.logs import Logs
+
+SESSION_MS = 4_000
+"""How long a broker is believed to live after its last word."""
+
+LEAVE_MS = 30_000
+"""How long a broker that stops waits for others to lead."""
+
+
+async def agree_on_cluster_id(store: Store, follower: ImageFollower, wanted: str) -> str:
+    """Return the cluster's id, which is `wanted` if nobody has said another.
+
+    Raises:
+        StorageError, PeerError: the store failed, or could not be reached.
+    """
+    if not follower.image.cluster_id:
+        key, value = changes.cluster_key(wanted)
+        await store.transact([Compare(key, 0)], [(key, value)])
+        await follower.newest()
+    return follower.image.cluster_id
+
+
+class Cluster:
+    def __init__(
+        self,
+        config: Callable[[], BrokerConfig],
+        system: System,
+        store: Store,
+        follower: ImageFollower,
+        control: Control,
+        logs: Logs,
+        boot_id: str,
+    ) -> None:
+        """`config` returns the settings as they are now."""
+        self._config = config
+        self._logs = logs
+        self._boot_id = boot_id
+        self._follower = follower
+        static = config()
+        me = KnownBroker(
+            static.node_id,
+            static.broker_rack,
+            _endpoints(static),
+            tuple(directory.directory_id for directory in logs.online()),
+            boot_id,
+        )
+        # What was known of us when we came, before we say something else.
+        self._before = follower.image.known_brokers.get(static.node_id)
+        self.membership = Membership(
+            store,
+            follower,
+            system.transport_clock,
+            me,
+            session_ms=SESSION_MS,
+            min_isr=self.min_isr,
+            doubt=self._doubt,
+        )
+        self.seat = Seat(store, self.membership)
+        self.duties = Duties(
+            control,
+            system.transport_clock,
+            lambda: follower.image,
+            self.min_isr,
+            self._may_elect_uncleanly,
+        )
+        self.peers = Peers(
+            system.network,
+            lambda: follower.image,
+            static.listeners[0].name,
+            f"broker-{static.node_id}",
+            lambda: config().request_timeout_ms,
+        )
+        self.forwarding = Forwarding(static.node_id, self.peers, system.transport_clock)
+
+    def follow(self, image: Image, delta: Delta) -> None:
+        self.forwarding.follow(image)
+        self.seat.follow(image)
+        self.duties.follow(image, delta)
+
+    async def join(self) -> None:
+        """Be elected and placed on from now on. Raises: as `Membership.unfence`."""
+        await self.membership.unfence()
+        self.membership.start()
+
+    async def leave(self) -> None:
+        """Have others lead, while this broker still serves."""
+        await self.membership.leave(LEAVE_MS)
+
+    async def close(self) -> None:
+        self.seat.close()
+        await self.duties.close()
+        self.peers.close()
+        await self.membership.end()
+
+    # What topics ask for
+
+    def min_isr(self, topic: TopicImage) -> int:
+        return int(topic.configs.get("min.insync.replicas", self._config().min_insync_replicas))
+
+    def _may_elect_uncleanly(self, topic: TopicImage) -> bool:
+        own = topic.configs.get("unclean.leader.election.enable")
+        if own is None:
+            return self._config().unclean_leader_election_enable
+        return own.lower() == "true"
+
+    def _is_durable(self, topic: TopicImage) -> bool:
+        own = topic.configs.get("flush.messages", self._config().log_flush_interval_messages)
+        return int(own) == DURABLE
+
+    # What our logs may lack
+
+    def _doubt(self, topic: TopicImage, number: PartitionId) -> Doubt:
+        log = self._logs.get(TopicPartition(topic.name, number))
+        if log is None or log.topic_id != topic.topic_id or not log.directory.is_online:
+            return Doubt.MISSING
+        rebooted = self._before is not None and self._before.boot_id != self._boot_id
+        if rebooted and not self._logs.stopped_cleanly and not self._is_durable(topic):
+            return Doubt.UNFLUSHED
+        return Doubt.NONE
+
+
+def _endpoints(config: BrokerConfig) -> tuple[Endpoint, ...]:
+    """What is advertised, or else where we listen.
+
+    Raises:
+        StorageError: that is every interface, which tells nobody where to go.
+    """
+    advertised = {
+        name: (endpoint.host, endpoint.port)
+        for name, endpoint in config.advertised_listeners.items()
+    }
+    for listener in config.listeners:
+        if listener.name not in advertised:
+            if not listener.host or listener.host in ("0.0.0.0", "::"):
+                raise StorageError(
+                    f"the listener {listener} is on every interface: set advertised.listeners to "
+                    "where the other brokers and the clients reach it"
+                )
+            advertised[listener.name] = listener.host, listener.port
+    return tuple(Endpoint(name, host, port) for name, (host, port) in advertised.items())

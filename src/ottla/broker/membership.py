@@ -1,0 +1,290 @@
+"""This broker's place in a cluster: registered, alive by a lease, fenced, leaving.
+
+A registration is a key that vanishes with the broker's lease; its create-revision is the
+broker's epoch, and whatever it changes in the store compares that. In this order:
+
+1.  Take the place: of an earlier incarnation with the same log directories at once, of
+    anybody else with this id when its lease has run out.
+2.  Register, fenced: nobody elects or places on it.
+3.  Leave every ISR and ELR where the log may lack something that was committed, and lead
+    nothing: an epoch belongs to one incarnation.
+4.  Unfence.
+
+Whose lease runs out while it lives, because it was stopped or cut off, does it all anew.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from enum import Enum
+
+from ottla.broker.image_follower import ImageFollower
+from ottla.metadata import changes
+from ottla.metadata.changes import KeyValue
+from ottla.metadata.election import MinIsr, forget, resigned
+from ottla.metadata.image import BrokerImage, Image, KnownBroker, PartitionImage, TopicImage
+from ottla.metadata.store import (
+    Compare,
+    LeaseId,
+    LeaseNotFoundError,
+    Revision,
+    RevisionKind,
+    Store,
+)
+from ottla.model.clock import Clock
+from ottla.model.errors import PeerError, StorageError
+from ottla.model.ids import NO_BROKER, PartitionId
+
+KEEP_ALIVES = 4
+"""Keep-alives in the time a lease lasts."""
+
+PER_TRANSACTION = 60
+"""Partitions changed in one transaction: each is compared and put."""
+
+RETRY_MS = 100
+PATIENCE = 3
+"""How many sessions of another broker with our id we wait for."""
+
+log = logging.getLogger("ottla.cluster")
+
+
+class Doubt(Enum):
+    """What may be wrong with a log that was in sync."""
+
+    NONE = "none"
+    UNFLUSHED = "the machine lost what was not flushed"
+    MISSING = "there is no log"
+
+
+class Membership:
+    def __init__(
+        self,
+        store: Store,
+        follower: ImageFollower,
+        clock: Clock,
+        me: KnownBroker,
+        *,
+        session_ms: int,
+        min_isr: MinIsr,
+        doubt: Callable[[TopicImage, PartitionId], Doubt],
+    ) -> None:
+        """`clock` is the transport clock; `doubt` says what is wrong with our log of a partition."""
+        self.me = me
+        self.epoch: Revision = -1
+        """Of this incarnation; -1: it is not registered."""
+        self.lease: LeaseId = 0
+        self.lives_until_ms = 0
+        """Until then nobody else can think that this broker is gone."""
+        self._store = store
+        self._follower = follower
+        self._clock = clock
+        self._session_ms = session_ms
+        self._min_isr = min_isr
+        self._doubt = doubt
+        self._task: asyncio.Task[None] | None = None
+        self._leaving = False
+        self._registered = BrokerImage(me.broker_id, 0, me.rack, me.endpoints)
+
+    @property
+    def registration(self) -> Compare:
+        """Holds as long as this incarnation is registered."""
+        return Compare(changes.broker_name(self.me.broker_id), self.epoch, RevisionKind.CREATED)
+
+    # Coming
+
+    async def register(self) -> None:
+        """Be registered, fenced, in no set where we may lack something, and without leadership.
+
+        Raises:
+            StorageError: another broker with this id lives, or the store failed.
+            PeerError: the store could not be reached.
+        """
+        image = await self._follower.at(0)
+        image = await self._take_place(image)
+        sent_ms = self._clock.now_ms()
+        self.lease = await self._store.grant_lease(self._session_ms)
+        self.lives_until_ms = sent_ms + self._session_ms
+        key = changes.broker_name(self.me.broker_id)
+        self._registered = self._registered._replace(
+            fenced=True, leaving=False, directories=self.me.directories
+        )
+        result = await self._store.transact(
+            [Compare(key, 0)],
+            [changes.broker_key(self._registered), changes.known_broker_key(self.me)],
+            leases={key: self.lease},
+        )
+        if not result.ok:
+            raise StorageError(f"another broker registered as {self.me.broker_id} at the same time")
+        self.epoch = result.revision
+        image = await self._follower.at(result.revision)
+        await self._leave_sets(image)
+        log.info("broker %d registered, epoch %d", self.me.broker_id, self.epoch)
+
+    async def unfence(self) -> None:
+        """Be elected and placed on from now on.
+
+        Raises: as `register`; StorageError, the registration is gone.
+        """
+        await self._put(self._registered._replace(fenced=False))
+
+    def start(self) -> None:
+        """Keep the lease alive."""
+        self._task = asyncio.get_running_loop().create_task(self._keep_alive())
+
+    async def _take_place(self, image: Image) -> Image:
+        """Wait for, or end, the registration that has our place."""
+        me = self.me
+        patience_ms = self._clock.now_ms() + PATIENCE * self._session_ms
+        said = False
+        while (other := image.brokers.get(me.broker_id)) is not None:
+            if set(other.directories) & set(me.directories):
+                gone = [changes.broker_name(me.broker_id)]
+                if image.controller_id == me.broker_id:
+                    gone.append(changes.CONTROLLER)
+                same = Compare(gone[0], other.epoch, RevisionKind.CREATED)
+                result = await self._store.transact([same], [], gone)
+                image = await self._follower.at(result.revision)
+                continue
+            if self._clock.now_ms() >= patience_ms:
+                where = ", ".join(f"{each.host}:{each.port}" for each in other.endpoints)
+                raise StorageError(
+                    f"a broker with node.id {me.broker_id} and other log directories is alive "
+                    f"({where}); give this one an id of its own"
+                )
+            if not said:
+                said = True
+                log.warning("waiting for another broker registered as %d to go", me.broker_id)
+            await self._pause()
+            image = await self._follower.newest()
+        return image
+
+    async def _leave_sets(self, image: Image) -> None:
+        """Resign, and leave the sets where our log may lack something; until it is so."""
+        while True:
+            puts, compare = [], []
+            for topic, number, state in self._ours(image):
+                after = self._after_registration(topic, number, state)
+                if after != state:
+                    key, value = changes.partition_key(topic.topic_id, number, after)
+                    puts.append((key, value))
+                    compare.append(Compare(key, state.revision))
+            if not puts:
+                return
+            image = await self._write(puts, compare)
+
+    def _ours(self, image: Image) -> list[tuple[TopicImage, PartitionId, PartitionImage]]:
+        me = self.me.broker_id
+        return [
+            (topic, number, state)
+            for topic in image.topics.values()
+            for number, state in enumerate(topic.partitions)
+            if me in state.isr or me in state.elr or me == state.leader
+        ]
+
+    def _after_registration(
+        self, topic: TopicImage, number: PartitionId, state: PartitionImage
+    ) -> PartitionImage:
+        me = self.me.broker_id
+        doubt = self._doubt(topic, number)
+        if doubt is Doubt.NONE:
+            return resigned(state, me)
+        after = forget(state, me, self._min_isr(topic), missing=doubt is Doubt.MISSING)
+        if after.last_known_leader == me != state.last_known_leader:
+            log.warning("%s-%d has no other replica in sync: %s", topic.name, number, doubt.value)
+        return after
+
+    async def _write(self, puts: list[KeyValue], compare: list[Compare]) -> Image:
+        """Write in several transactions; those in the way of which somebody came are left out."""
+        revision = 0
+        for start in range(0, len(puts), PER_TRANSACTION):
+            end = start + PER_TRANSACTION
+            result = await self._store.transact(
+                [self.registration, *compare[start:end]], puts[start:end]
+            )
+            revision = result.revision
+            if not result.ok:
+                break
+        image = await self._follower.at(revision)
+        mine = image.brokers.get(self.me.broker_id)
+        if mine is None or mine.epoch != self.epoch:
+            raise LeaseNotFoundError(f"the registration of broker {self.me.broker_id} is gone")
+        return image
+
+    async def _put(self, registered: BrokerImage) -> None:
+        """Change our own registration."""
+        name, value = changes.broker_key(registered)
+        result = await self._store.transact(
+            [self.registration], [(name, value)], leases={name: self.lease}
+        )
+        if not result.ok:
+            raise LeaseNotFoundError(f"the registration of broker {self.me.broker_id} is gone")
+        self._registered = registered
+        await self._follower.at(result.revision)
+
+    # Living
+
+    async def _keep_alive(self) -> None:
+        interval_ms = self._session_ms // KEEP_ALIVES
+        while True:
+            await self._pause(interval_ms)
+            try:
+                if self.epoch < 0:
+                    await self.register()
+                    if not self._leaving:
+                        await self.unfence()
+                sent_ms = self._clock.now_ms()
+                await self._store.keep_alive(self.lease)
+                self.lives_until_ms = sent_ms + self._session_ms
+                interval_ms = self._session_ms // KEEP_ALIVES
+            except LeaseNotFoundError as error:
+                log.warning("broker %d was taken for dead: %s", self.me.broker_id, error)
+                self.epoch = -1
+                interval_ms = RETRY_MS
+            except PeerError as error:
+                log.warning("the metadata store does not answer: %s", error)
+                interval_ms = RETRY_MS
+            except StorageError as error:
+                log.error("the metadata store failed: %s", error)
+                interval_ms = RETRY_MS
+
+    async def _pause(self, time_ms: int = RETRY_MS) -> None:
+        over = asyncio.Event()
+        timer = self._clock.call_at(self._clock.now_ms() + time_ms, over.set)
+        try:
+            await over.wait()
+        finally:
+            timer.cancel()
+
+    # Going
+
+    async def leave(self, patience_ms: int) -> None:
+        """Have others lead what this broker leads, as far as they can; serve until then."""
+        self._leaving = True
+        try:
+            await self._put(self._registered._replace(leaving=True))
+        except (PeerError, StorageError) as error:
+            log.warning("leaving without a word: %s", error)
+            return
+        until_ms = self._clock.now_ms() + patience_ms
+        while self._clock.now_ms() < until_ms:
+            image = self._follower.image
+            led = sum(
+                state.leader == self.me.broker_id
+                for topic in image.topics.values()
+                for state in topic.partitions
+            )
+            if not led or image.controller_id == NO_BROKER:
+                return
+            await self._pause()
+        log.warning("%d partitions are still led by broker %d", led, self.me.broker_id)
+
+    async def end(self) -> None:
+        """Be gone: others need not wait for the lease to run out."""
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+        if self.lease:
+            with suppress(PeerError, StorageError):
+                await self._store.revoke_lease(self.lease)

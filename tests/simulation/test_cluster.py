@@ -1,0 +1,131 @@
+"""Several brokers over one store, on virtual time: who is there, who controls, who leads."""
+
+from random import Random
+
+import pytest
+from tests.support.cluster_world import ClusterWorld, host_of, simulate
+
+from ottla.client.admin import Admin
+from ottla.client.producer import Producer
+from ottla.metadata.store_memory import MemoryDatabase
+from ottla.model.errors import StorageError
+from ottla.model.ids import NO_BROKER
+from ottla.storage.roots import LogsError
+from ottla.testing.clock import START_MS
+
+BROKERS = (1, 2, 3)
+
+
+async def three(world: ClusterWorld) -> None:
+    await world.start(*BROKERS)
+    await world.until(
+        "all follow one controller",
+        lambda: all(
+            len(world.image(each).brokers) == 3 and world.image(each).controller_id != NO_BROKER
+            for each in BROKERS
+        ),
+    )
+
+
+def test_three_brokers_find_each_other_and_one_controls() -> None:
+    async def program(world: ClusterWorld) -> None:
+        await three(world)
+        images = [world.image(each) for each in BROKERS]
+        assert {image.cluster_id for image in images} == {images[0].cluster_id}
+        assert {image.controller_id for image in images} == {images[0].controller_id}
+        assert all(broker.is_usable for broker in images[0].brokers.values())
+
+    simulate(program)
+
+
+@pytest.mark.parametrize("asked", BROKERS)
+def test_whoever_is_asked_topics_are_created_and_led_all_over(asked: int) -> None:
+    async def program(world: ClusterWorld) -> None:
+        await three(world)
+        async with world.view() as view:
+            view.bootstrap = ((host_of(asked), 9092),)
+            await view.refresh([])
+            link = await view.link(asked)
+            from ottla.wire.generated.create_topics import CreatableTopic, CreateTopicsRequest
+
+            request = CreateTopicsRequest(
+                topics=[CreatableTopic(name="t", num_partitions=6, replication_factor=1)],
+                timeout_ms=5_000,
+            )
+            answer = await link.request(request, timeout_ms=10_000)
+            assert answer.topics[0].error_code == 0, answer
+            topic = await view.topic("t")
+            assert sorted(each.leader for each in topic.partitions) == [1, 1, 2, 2, 3, 3]
+            async with Producer(
+                view, now_ms=lambda: START_MS, below=Random(1).randrange
+            ) as producer:
+                for number in range(30):
+                    await producer.send("t", b"%d" % number, partition=number % 6)
+        ends = [
+            partition.log.log_end_offset
+            for each in BROKERS
+            for partition in world.brokers[each].replicas
+            if partition.topic == "t"
+        ]
+        assert ends == [5] * 6
+
+    simulate(program)
+
+
+def test_when_the_controller_stops_another_controls_and_nothing_leads_in_its_place() -> None:
+    async def program(world: ClusterWorld) -> None:
+        await three(world)
+        first = world.image(1).controller_id
+        async with world.view() as view:
+            await Admin(view).create_topic("t", partitions=3, replication_factor=1)
+        await world.stop(first)
+        (left, other) = [each for each in BROKERS if each != first]
+        await world.until(
+            "another controls",
+            lambda: (
+                world.image(left).controller_id in (left, other)
+                and first not in world.image(other).brokers
+            ),
+        )
+        leaders = {state.leader for state in world.image(left).topics["t"].partitions}
+        assert leaders == {NO_BROKER, left, other}
+        await world.start(first)
+        await world.until(
+            "it leads again, in a later epoch",
+            lambda: any(
+                state.leader == first and state.leader_epoch == 2
+                for state in world.image(left).topics["t"].partitions
+            ),
+        )
+
+    simulate(program)
+
+
+def test_an_id_that_is_alive_elsewhere_is_refused() -> None:
+    async def program(world: ClusterWorld) -> None:
+        await three(world)
+        first = world.brokers.pop(2)
+        disk = world.disks.pop(2)
+        with pytest.raises(StorageError, match=r"node\.id 2 .* is alive"):
+            await world.start(2)
+        await world.stop(2)
+        world.brokers[2], world.disks[2] = first, disk
+        assert world.image(1).brokers[2].epoch == world.brokers[2].cluster.membership.epoch  # type: ignore[union-attr]
+
+    simulate(program)
+
+
+def test_directories_of_another_cluster_are_refused() -> None:
+    async def program(world: ClusterWorld) -> None:
+        await three(world)
+        await world.stop(3)
+        others = world.store.store
+        world.store.store = type(others)(others._leases._clock, MemoryDatabase())
+        await world.start(4)
+        with pytest.raises(LogsError, match=r"cluster\.id"):
+            await world.start(3)
+        world.store.store = others
+        for each in (3, 4):
+            await world.stop(each)
+
+    simulate(program)
