@@ -20,6 +20,11 @@ CORES: Mapping[str, Mapping[str, str]] = {
     "record": {},
     "replica": {},
     "metadata": {
+        "etcd_client": "calls of etcd, side by side",
+        "etcd_deadline": "cancels what takes too long",
+        "etcd_http": "connections to etcd",
+        "etcd_options": "TLS, when it is configured",
+        "store_etcd": "looks after its watches",
         "store_feed": "wakes the watches of an embedded store",
         "store_sqlite": "a thread of its own",
         "store_sqlite_file": "the file",

@@ -42,6 +42,11 @@ from ottla.wire.generated.offset_commit import (
     OffsetCommitRequestPartition,
     OffsetCommitRequestTopic,
 )
+from ottla.wire.generated.offset_delete import (
+    OffsetDeleteRequest,
+    OffsetDeleteRequestPartition,
+    OffsetDeleteRequestTopic,
+)
 from ottla.wire.generated.offset_fetch import (
     OffsetFetchRequest,
     OffsetFetchRequestGroup,
@@ -129,6 +134,18 @@ LONG: list[tuple[Message, int]] = [
 LONG += [
     (OffsetFetchRequest(groups=[OffsetFetchRequestGroup(group_id="group", topics=None)]), 8),
     (DescribeTopicPartitionsRequest(), 0),
+    (
+        OffsetDeleteRequest(
+            group_id="group",
+            topics=[
+                OffsetDeleteRequestTopic(
+                    name=name, partitions=[OffsetDeleteRequestPartition(partition_index=0)]
+                )
+                for name in TOPICS
+            ],
+        ),
+        0,
+    ),
     (
         AddPartitionsToTxnRequest(
             v3_and_below_transactional_id="transaction",
@@ -227,6 +244,21 @@ def test_a_topic_may_be_deleted_meanwhile(request_: Message, version: int) -> No
         else:
             expected = {0, no_leader if of_one_image else unknown_topic}
         assert codes(await long) == expected
+
+    with_many_topics(case)
+
+
+def test_another_client_is_served_while_it_is_decided_about_many_topics() -> None:
+    names = [f"{NEW}{number:03}" for number in range(800)]
+    topics = [CreatableTopic(name=n, num_partitions=1, replication_factor=1) for n in names]
+
+    async def case(world: World, one: RawClient, other: RawClient) -> None:
+        checked = CreateTopicsRequest(topics=topics, validate_only=True)
+        long = asyncio.ensure_future(one.call(checked, 5))
+        await begun(world)
+        await other.call(ApiVersionsRequest(), 3)
+        assert not long.done()
+        assert codes(await long) == {0}
 
     with_many_topics(case)
 

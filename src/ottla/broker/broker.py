@@ -160,7 +160,7 @@ class Broker:
         self.logs.load(partial(self._settings_or_fate, image), now_ms, image.topic_id_of_partition)
         self.logs.keep_within(self._with_dynamic(image).log_dir_max_bytes, now_ms)
         self._lost = self._without_log(image)
-        self.control = Control(self.store, self.follower, config.node_id)
+        self.control = Control(self.store, self.follower, config.node_id, system.transport_clock)
         if self._clustered:
             from ottla.broker.cluster import Cluster
 

@@ -19,15 +19,18 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, NoReturn
 
 from ottla.broker.image_follower import ImageFollower
+from ottla.handlers.slices import in_slices
 from ottla.metadata.changes import CONTROLLER, KeyValue, apply, merge
 from ottla.metadata.controller import Writes
 from ottla.metadata.image import Image
 from ottla.metadata.portions import portions
 from ottla.metadata.store import Changes, Compare, Put, Revision, Store
+from ottla.model.clock import Clock
 from ottla.model.errors import ApiError, ErrorCode, PeerError, StorageError
 from ottla.model.ids import BrokerId
+from ottla.model.steps import Steps
 
-Decide = Callable[[Image], tuple[Writes, Any]]
+Decide = Callable[[Image], tuple[Writes, Any] | Steps[tuple[Writes, Any]]]
 
 MAX_KEYS = 100
 """Once a transaction has so many, no further change joins it: deciding holds the loop."""
@@ -65,10 +68,14 @@ class _Decided(NamedTuple):
 class Control:
     """The controller's hands: it holds the lock, the store and the follower."""
 
-    def __init__(self, store: Store, follower: ImageFollower, broker_id: BrokerId) -> None:
+    def __init__(
+        self, store: Store, follower: ImageFollower, broker_id: BrokerId, clock: Clock
+    ) -> None:
+        """`clock` is the transport clock, by which long decisions are cut into slices."""
         self._store = store
         self._follower = follower
         self._broker_id = broker_id
+        self._clock = clock
         self._lock = asyncio.Lock()
         self._asked: deque[_Asked] = deque()
         self._in_doubt = False
@@ -107,7 +114,7 @@ class Control:
             try:
                 await self._learn()
                 image = self._follower.image
-                self._decide(image, together, alone)
+                await self._decide(image, together, alone)
                 await self._write(image, together)
                 await self._write(self._follower.image, alone)
             except (StorageError, PeerError) as failure:
@@ -142,7 +149,7 @@ class Control:
             await self._follower.reached((await self._store.load()).revision)
             self._in_doubt = False
 
-    def _decide(self, image: Image, together: list[_Decided], alone: list[_Decided]) -> None:
+    async def _decide(self, image: Image, together: list[_Decided], alone: list[_Decided]) -> None:
         """Decide the oldest changes; those that wait for no transaction have their answer."""
         keys = 0
         most = min(MAX_KEYS, self._store.max_keys)
@@ -151,7 +158,7 @@ class Control:
             asked = self._asked.popleft()
             if unseen:
                 image, unseen = _after(image, unseen), ()
-            decided = self._decision(asked, image)
+            decided = await self._decision(asked, image)
             writes = decided.writes
             if writes.deletes:
                 alone.append(decided)
@@ -162,13 +169,19 @@ class Control:
             else:
                 decided.settle()
 
-    def _decision(self, asked: _Asked, image: Image) -> _Decided:
+    async def _decision(self, asked: _Asked, image: Image) -> _Decided:
         if self._closed or image.controller_id != self._broker_id:
             return _Decided(asked, ApiError(ErrorCode.NOT_CONTROLLER), Writes())
         try:
-            writes, answer = asked.decide(image)
+            decision = asked.decide(image)
+            if not isinstance(decision, tuple):
+                decision = await in_slices(self._clock, decision)
+            writes, answer = decision
         except Exception as error:  # for whoever asked, as if it had been raised there
             return _Decided(asked, error, Writes())
+        except BaseException:  # who carries out was cancelled: the others must not wait for ever
+            _Decided(asked, None, Writes()).fail(ApiError(ErrorCode.UNKNOWN_SERVER_ERROR))
+            raise
         return _Decided(asked, answer, writes)
 
     async def _write(self, image: Image, decisions: list[_Decided]) -> None:

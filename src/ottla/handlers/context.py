@@ -16,6 +16,7 @@ from ottla.model.clock import Clock
 from ottla.model.ids import BrokerId
 from ottla.model.parts import Parts
 from ottla.model.randomness import Randomness
+from ottla.model.steps import Steps
 from ottla.model.workers import Workers
 from ottla.net.connection import AnswerBudget, Connection, Pending
 from ottla.wire.message import Message
@@ -44,8 +45,12 @@ _FLEXIBLE_HEAD = bytes(9)
 class Control(Protocol):
     """Metadata changes, decided one after the other."""
 
-    async def change(self, decide: Callable[[Image], tuple[Writes, Any]], /) -> Any:
+    async def change(
+        self, decide: Callable[[Image], tuple[Writes, Any] | Steps[tuple[Writes, Any]]], /
+    ) -> Any:
         """Decide on the newest image, write, and return the decision's answer once followed.
+
+        What takes long to decide is decided in steps.
 
         Raises:
             ApiError: the decision was to refuse, or the store did not answer.

@@ -343,36 +343,60 @@ def _group_error(
 
 
 async def offset_delete(context: Context, request: OffsetDeleteRequest) -> OffsetDeleteResponse:
-    """An error of the group is the whole answer."""
+    """An error of the group is the whole answer. Many are deleted in portions, as they are committed."""
     if not context.authorize("DELETE", "GROUP", request.group_id):
         return OffsetDeleteResponse(error_code=DENIED)
-    unknown = []
-    valid = []
-    for topic in request.topics:
-        found = topic_by_name(context, "READ", topic.name)
-        if isinstance(found, ErrorCode):
-            unknown.append(_undeleted(topic.name, topic.partitions, found))
-            continue
-        count = len(found.partitions)
-        missing = [part for part in topic.partitions if not 0 <= part.partition_index < count]
-        existing = [part for part in topic.partitions if 0 <= part.partition_index < count]
-        if missing:
-            code = ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
-            unknown.append(_undeleted(topic.name, missing, code))
-        if existing:
-            valid.append(OffsetDeleteRequestTopic(name=topic.name, partitions=existing))
-    asked = OffsetDeleteRequest(group_id=request.group_id, topics=valid)
+    slices = Slices(context.broker.transport_clock)
+    unknown: list[OffsetDeleteResponseTopic] = []
+    deleted: list[OffsetDeleteResponseTopic] = []
+    are_few = sum(len(topic.partitions) for topic in request.topics) <= PORTION
+    portion: list[OffsetDeleteRequestTopic] = []
+    room = PORTION
     try:
-        deleted = await context.broker.groups.delete_offsets(asked)
+        for topic in request.topics:
+            rest = _deletable(context, topic, unknown)
+            while rest:
+                some, rest = rest[:room], rest[room:]
+                portion.append(OffsetDeleteRequestTopic(name=topic.name, partitions=some))
+                room -= len(some)
+                if not room:
+                    deleted += await _delete(context, request.group_id, portion)
+                    portion, room = [], PORTION
+                    if not are_few:
+                        await slices.rest()
+        if portion or not deleted:  # one at least, since the group may have an error
+            deleted += await _delete(context, request.group_id, portion)
     except ApiError as error:
         return OffsetDeleteResponse(error_code=error.code)
-    by_name = {topic.name: topic for topic in unknown}
-    for answered in deleted.topics:
-        if answered.name in by_name:
-            by_name[answered.name].partitions += answered.partitions
-        else:
-            by_name[answered.name] = answered
+    by_name: dict[TopicName, OffsetDeleteResponseTopic] = {}
+    for part in (*unknown, *deleted):
+        whole = by_name.setdefault(part.name, part)
+        if whole is not part:
+            whole.partitions += part.partitions
     return OffsetDeleteResponse(topics=list(by_name.values()))
+
+
+def _deletable(
+    context: Context, topic: OffsetDeleteRequestTopic, unknown: list[OffsetDeleteResponseTopic]
+) -> list[OffsetDeleteRequestPartition]:
+    """The partitions that exist; the others are answered."""
+    found = topic_by_name(context, "READ", topic.name)
+    if isinstance(found, ErrorCode):
+        unknown.append(_undeleted(topic.name, topic.partitions, found))
+        return []
+    count = len(found.partitions)
+    missing = [part for part in topic.partitions if not 0 <= part.partition_index < count]
+    if not missing:
+        return topic.partitions
+    unknown.append(_undeleted(topic.name, missing, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION))
+    return [part for part in topic.partitions if 0 <= part.partition_index < count]
+
+
+async def _delete(
+    context: Context, group_id: str, topics: list[OffsetDeleteRequestTopic]
+) -> list[OffsetDeleteResponseTopic]:
+    asked = OffsetDeleteRequest(group_id=group_id, topics=topics)
+    return (await context.broker.groups.delete_offsets(asked)).topics
 
 
 def _undeleted(

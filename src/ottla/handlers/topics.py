@@ -11,6 +11,7 @@ from ottla.config.topic_config import check_topic_config, topic_config
 from ottla.config.topic_keys import TOPIC_KEYS
 from ottla.handlers.context import BrokerViews, Context
 from ottla.handlers.forwarded import Forwarder
+from ottla.handlers.slices import Slices
 from ottla.metadata import controller
 from ottla.metadata.controller import Defaults, NewTopic, Writes
 from ottla.metadata.image import Image, TopicImage
@@ -23,6 +24,7 @@ from ottla.model.names import (
     TRANSACTION_STATE,
     check_topic_name,
 )
+from ottla.model.steps import Steps
 from ottla.wire.codec import encode_around, encode_struct, encode_struct_around
 from ottla.wire.generated.create_partitions import (
     CreatePartitionsRequest,
@@ -54,7 +56,10 @@ async def create_topics(context: Context, request: CreateTopicsRequest) -> bytea
     wanted = [_new_topic(topic) for topic in request.topics if counts[topic.name] == 1]
     outcomes = await _create(context.broker, wanted, validate_only=request.validate_only)
     results = []
+    slices = Slices(context.broker.transport_clock)
     for name, count in counts.items():
+        if slices.is_over():
+            await slices.rest()
         if count > 1:
             outcome: TopicImage | ApiError = ApiError(
                 ErrorCode.INVALID_REQUEST, "Duplicate topic name."
@@ -68,6 +73,7 @@ async def create_topics(context: Context, request: CreateTopicsRequest) -> bytea
             results.append(encode_struct(refused, CreateTopicsResponse, context.api_version))
         else:
             results.append(_created(context, outcome))
+    await slices.rest_before_answer()
     return encode_around(CreateTopicsResponse(), context.api_version, "topics", results)
 
 
@@ -184,8 +190,8 @@ async def _create_here(
     config = broker.config
     defaults = Defaults(config.num_partitions, config.default_replication_factor)
 
-    def decide(image: Image) -> tuple[Writes, Any]:
-        writes, outcomes = controller.create_topics(
+    def decide(image: Image) -> Steps[tuple[Writes, Any]]:
+        writes, outcomes = yield from controller.create_topics_in_steps(
             image,
             topics,
             defaults,

@@ -19,6 +19,7 @@ from ottla.model.ids import BrokerId, PartitionId, TopicName, Uuid, uuid_text
 from ottla.model.isolation import ResourceType
 from ottla.model.names import CLUSTER_METADATA, check_topic_name, collision_key, may_collide
 from ottla.model.randomness import Randomness
+from ottla.model.steps import Steps, at_once
 
 MAX_PARTITIONS_PER_BATCH = 10_000
 """Kafka refuses to create more in one request."""
@@ -58,6 +59,17 @@ def create_topics(
     randomness: Randomness,
 ) -> tuple[Writes, dict[TopicName, TopicImage | ApiError]]:
     """Decide on each topic by itself; the good ones are created together."""
+    return at_once(create_topics_in_steps(image, topics, defaults, check_configs, randomness))
+
+
+def create_topics_in_steps(
+    image: Image,
+    topics: Iterable[NewTopic],
+    defaults: Defaults,
+    check_configs: CheckConfigs,
+    randomness: Randomness,
+) -> Steps[tuple[Writes, dict[TopicName, TopicImage | ApiError]]]:
+    """Do as `create_topics`, a topic a step."""
     puts: list[KeyValue] = []
     outcomes: dict[TopicName, TopicImage | ApiError] = {}
     topics = list(topics)
@@ -66,6 +78,7 @@ def create_topics(
         taken = {collision_key(name): name for name in image.topics}
     created = 0
     for topic in topics:
+        yield
         try:
             start = len(image.topics) + len(outcomes)
             made = _create_topic(image, topic, defaults, check_configs, randomness, taken, start)

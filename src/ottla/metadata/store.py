@@ -89,6 +89,10 @@ class LeaseNotFoundError(PeerError):
     """The lease has run out or was revoked, and its keys are gone."""
 
 
+class TooLargeError(ValueError):
+    """More than the store takes in one transaction; nothing was changed."""
+
+
 class Store(Protocol):
     @property
     def max_keys(self) -> int:
@@ -124,6 +128,7 @@ class Store(Protocol):
         Raises:
             ValueError: a key is put or deleted twice, or `leases` has a key that is not put.
             LeaseNotFoundError: a lease in `leases` is not there; nothing was changed.
+            TooLargeError: only etcd has a limit: 128 compares, 128 changes, 1.5 MB.
         """
 
     async def grant_lease(self, ttl_ms: int, /) -> LeaseId:

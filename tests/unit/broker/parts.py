@@ -50,7 +50,7 @@ class Metadata:
         self.store = Store(database or MemoryDatabase())
         self.failures: list[BaseException] = []
         self.follower = ImageFollower(self.store, ManualClock(), self.failures.append)
-        self.control = Control(self.store, self.follower, 1)
+        self.control = Control(self.store, self.follower, 1, ManualClock())
 
     async def begin(self) -> "Metadata":
         await self.store.transact([], [changes.controller_key(1)])

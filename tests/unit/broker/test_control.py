@@ -8,11 +8,13 @@ import pytest
 from tests.unit.broker.parts import Metadata, run
 
 from ottla.broker.control import MAX_KEYS, MAX_TRIES
+from ottla.handlers.slices import SLICE_STEPS
 from ottla.metadata import changes
 from ottla.metadata.controller import Writes
 from ottla.metadata.image import ConfigResource, Image, PartitionImage
 from ottla.model.errors import ApiError, ErrorCode
 from ottla.model.isolation import ResourceType
+from ottla.model.steps import Steps
 
 
 def counted(image: Image) -> tuple[Writes, int]:
@@ -268,5 +270,52 @@ def test_a_closed_control_decides_nothing() -> None:
             await metadata.control.change(counted)
         assert refused.value.code is ErrorCode.NOT_CONTROLLER
         assert metadata.store.transactions == 0
+
+    run(scenario)
+
+
+def test_a_long_decision_leaves_others_their_turns_and_the_next_is_made_behind_it() -> None:
+    turns = 0
+
+    def long(image: Image) -> Steps[tuple[Writes, Any]]:
+        for _ in range(5 * SLICE_STEPS):
+            yield
+        return counted(image)
+
+    async def scenario(metadata: Metadata) -> None:
+        nonlocal turns
+        changes = [asyncio.ensure_future(metadata.control.change(each)) for each in (long, counted)]
+        while not changes[0].done():
+            await asyncio.sleep(0)
+            turns += 1
+        assert turns > 5
+        assert await asyncio.gather(*changes) == [1, 2]
+
+    run(scenario)
+
+
+def test_who_is_decided_for_by_somebody_that_is_cancelled_is_told() -> None:
+    begun = asyncio.Event()
+
+    def long(image: Image) -> Steps[tuple[Writes, Any]]:
+        for _ in range(5 * SLICE_STEPS):
+            yield
+        return counted(image)
+
+    def told(image: Image) -> Steps[tuple[Writes, Any]]:
+        begun.set()
+        return (yield from long(image))
+
+    async def scenario(metadata: Metadata) -> None:
+        first, *others = [
+            asyncio.ensure_future(metadata.control.change(each)) for each in (long, counted, told)
+        ]
+        await begun.wait()
+        first.cancel()
+        for other in others:
+            with pytest.raises(ApiError) as failed:
+                await other
+            assert failed.value.code is ErrorCode.UNKNOWN_SERVER_ERROR
+        assert await metadata.control.change(counted) == 1
 
     run(scenario)
