@@ -18,7 +18,9 @@ CORES: Mapping[str, Mapping[str, str]] = {
     "config": {},
     "wire": {},
     "record": {},
-    "replica": {},
+    "replica": {
+        "isr_changes": "the shell that writes to the metadata store",
+    },
     "metadata": {
         "etcd_client": "calls of etcd, side by side",
         "etcd_deadline": "cancels what takes too long",

@@ -453,7 +453,7 @@ class Broker:
     def _configure(self, partition: Partition, topic: TopicImage) -> None:
         rules = self.topic_settings.of(topic.configs)
         try:
-            partition.configure(rules.log, rules.produce)
+            partition.configure(rules.log, rules.produce, rules.min_isr)
         except (ApiError, StorageError) as error:
             self._partition_failed(partition, error)
 

@@ -43,6 +43,8 @@ class PartitionPort:
         partition = self._partition
         if partition.leader_epoch != self.leader_epoch:
             raise ApiError(ErrorCode.NOT_LEADER_OR_FOLLOWER)
+        if partition.is_under_min_isr:
+            raise ApiError(ErrorCode.NOT_ENOUGH_REPLICAS)
         most = partition.rules.max_message_bytes
         if len(batch) > most:
             raise ApiError(

@@ -17,6 +17,8 @@ class TopicRules(NamedTuple):
 
     log: LogConfig
     produce: ProduceRules
+    min_isr: int = 1
+    """`min.insync.replicas`."""
 
 
 class TopicSettings:
@@ -61,6 +63,7 @@ def _rules(broker: BrokerConfig, overrides: Mapping[str, str]) -> TopicRules:
             target_level=level,
             walk=broker.record_validation == "full",
         ),
+        settings.min_insync_replicas,
     )
 
 

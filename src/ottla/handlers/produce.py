@@ -1,7 +1,8 @@
 """Produce: validate, append, and answer when as much has happened as the client asked for.
 
 The answer waits for a partition's high watermark where acks=all, and with acks=1
-too where every acknowledgement is of flushed records (`flush.messages=1`). It
+for the disk here where every acknowledgement is of flushed records
+(`flush.messages=1`). With acks=all nothing is appended while too few are in sync. It
 leaves with the last of its partitions, or with REQUEST_TIMED_OUT for those not
 committed in time (their records stay).
 """
@@ -211,6 +212,8 @@ def _append_all(
             refuse(row, validated, naming)
             continue
         try:
+            if replica.is_under_min_isr and acks_all:
+                raise ApiError(ErrorCode.NOT_ENOUGH_REPLICAS)
             produced = validated or validate_produced(
                 data.records,
                 replica.rules,
@@ -233,7 +236,13 @@ def _append_all(
         row.base_offset = result.base_offset
         row.log_append_time_ms = result.log_append_time_ms
         row.log_start_offset = result.log_start_offset
-        if result.last_offset >= replica.high_watermark and (acks_all or replica.flushes_each):
+        if acks_all:
+            waits_for = replica.high_watermark
+        elif replica.flushes_each:
+            waits_for = replica.counted_end
+        else:
+            continue
+        if result.last_offset >= waits_for:
             waits.append((replica, result.last_offset + 1, row))
     return waits
 
@@ -423,7 +432,8 @@ class Committing:
         self._is_answered = False
         self._timeouts.add(self._timeout_ms, self._timed_out)
         for replica, end, row in waits:
-            replica.when_committed(end, partial(self._committed, row))
+            when = replica.when_committed if request.acks == ALL else replica.when_flushed
+            when(end, partial(self._committed, row))
 
     def _committed(self, row: PartitionProduceResponse, error: ApiError | None) -> None:
         if self._open.pop(id(row), None) is None:

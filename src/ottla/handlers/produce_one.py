@@ -19,7 +19,7 @@ from struct import error as too_short
 from typing import NamedTuple
 
 from ottla.handlers.context import BrokerViews, Client, Context
-from ottla.handlers.produce import FIRST_WITH_IDS, KNOWN_ACKS, LEADER, NONE, find, refuse
+from ottla.handlers.produce import ALL, FIRST_WITH_IDS, KNOWN_ACKS, LEADER, NONE, find, refuse
 from ottla.handlers.registry import Api
 from ottla.model.errors import ApiError, ErrorCode, ProtocolError, StorageError
 from ottla.model.ids import NO_LEADER_EPOCH
@@ -135,6 +135,8 @@ def produce_one(
     partition = route.partition
     records = frame[records_at:end]
     now_ms = views.clock.now_ms()
+    if partition.is_under_min_isr and route.acks == ALL:
+        return None
     rules = partition.rules
     # Little that may stand for much is a worker's.
     if (
@@ -175,11 +177,14 @@ def produce_one(
         )
     end_offset = result.last_offset + 1
     if end_offset <= partition.high_watermark or (
-        route.acks == LEADER and not partition.flushes_each
+        route.acks == LEADER and (not partition.flushes_each or end_offset <= partition.counted_end)
     ):
         return [answer]
     waiting = Waiting(views, connection, api, correlation_id, route, answer)
-    partition.when_committed(end_offset, waiting.committed)
+    if route.acks == ALL:
+        partition.when_committed(end_offset, waiting.committed)
+    else:
+        partition.when_flushed(end_offset, waiting.committed)
     return waiting.pending
 
 

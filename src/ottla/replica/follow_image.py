@@ -1,10 +1,14 @@
-"""Turn a new image into what this broker's replicas do, in order."""
+"""Turn a new image into what this broker's replicas do, in order.
+
+A replica leads, follows, or waits for a leader; whoever fetches for followers hears of each
+that looked at its part anew.
+"""
 
 from collections.abc import Callable
 
 from ottla.metadata.changes import Delta
 from ottla.metadata.image import Image, TopicImage
-from ottla.model.ids import BrokerId, PartitionId
+from ottla.model.ids import NO_BROKER, BrokerId, PartitionId
 from ottla.model.steps import Steps
 from ottla.record.validate import ProduceRules
 from ottla.replica.partition import Partition
@@ -15,6 +19,10 @@ OpenLog = Callable[[TopicImage, PartitionId], Log | None]
 """Opens or creates a log; None where its directory is offline."""
 
 DropLog = Callable[[Log], None]
+
+
+def _nothing(partition: Partition) -> None:
+    """Nobody asks."""
 
 
 class ReplicaFollower:
@@ -29,13 +37,23 @@ class ReplicaFollower:
         drop_log: DropLog,
         configure: Callable[[Partition, TopicImage], None],
         request_flush: Callable[[Partition], None],
+        may_join: Callable[[Partition], None] = _nothing,
+        moved: Callable[[Partition], None] = _nothing,
+        now_ms: Callable[[], int] = lambda: 0,
     ) -> None:
+        """`moved` hears of a replica whose role may have changed, or that is gone.
+
+        `may_join` is as for `Partition`; `now_ms` reads the transport clock.
+        """
         self._broker_id = broker_id
         self._replicas = replicas
         self._open_log = open_log
         self._drop_log = drop_log
         self._configure = configure
         self._request_flush = request_flush
+        self._may_join = may_join
+        self._moved = moved
+        self._now_ms = now_ms
 
     def follow(self, image: Image, delta: Delta) -> Steps[None]:
         """Bring the replicas of the changed topics in line with `image`, one a step."""
@@ -52,9 +70,12 @@ class ReplicaFollower:
 
     def _follow_topic(self, topic: TopicImage) -> Steps[None]:
         for number, state in enumerate(topic.partitions):
-            if self._broker_id not in state.replicas:
-                continue
             partition = self._replicas.find(topic.topic_id, number)
+            if self._broker_id not in state.replicas:
+                if partition is not None:
+                    self.remove(partition)
+                    yield
+                continue
             if partition is None:
                 log = self._open_log(topic, number)
                 if log is None:
@@ -66,18 +87,24 @@ class ReplicaFollower:
                     log,
                     rules=ProduceRules(),
                     request_flush=self._request_flush,
+                    may_join=self._may_join,
                 )
                 self._replicas.add(partition)
             self._configure(partition, topic)
             # A log of an offline directory is in doubt, whatever else changed about its topic.
-            if state.leader == self._broker_id and partition.log.directory.is_online:
-                partition.become_leader(state.leader_epoch)
-            elif partition.is_leader:
-                partition.resign()
+            if not partition.log.directory.is_online:
+                if partition.leader != NO_BROKER:
+                    partition.resign()
+            elif state.leader == self._broker_id:
+                partition.become_leader(state, self._now_ms())
+            else:
+                partition.become_follower(state)
+            self._moved(partition)
             yield
 
     def remove(self, partition: Partition) -> None:
         """The partition is not this broker's any more: its log is dropped."""
         self._replicas.remove(partition)
         partition.resign()
+        self._moved(partition)
         self._drop_log(partition.log)

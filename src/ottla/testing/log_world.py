@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator
 from enum import Enum
 from typing import Any, Generic, TypeVar
 
+from ottla.metadata.image import PartitionImage
 from ottla.model.errors import ApiError, ErrorCode
 from ottla.model.ids import TopicPartition, Uuid
 from ottla.model.isolation import CompressionType
@@ -196,7 +197,8 @@ class LogWorld:
         )
         slot.shown = slot.partition.high_watermark
         slot.epoch += 1
-        slot.partition.become_leader(slot.epoch)
+        us = (1,)
+        slot.partition.become_leader(PartitionImage(1, slot.epoch, 0, us, us))
 
     # Dying.
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.handlers.parts import PLENTY, Asker, Brokerlet, Reply, id_of
+from tests.unit.replica.parts import alone
 
 from ottla.handlers.fetch import fetch
 from ottla.model.errors import ErrorCode
@@ -244,7 +245,7 @@ def test_a_session_tells_what_the_obvious_one_tells(
             elif verb == "start":
                 partition.advance_log_start(min(step[2], partition.high_watermark))
             else:
-                partition.become_leader(partition.leader_epoch + 1)
+                partition.become_leader(alone(partition.leader_epoch + 1))
         broker.turn()
         if waiting is not None and waiting.answers:
             client.compare(waiting.answers[0], full=False)

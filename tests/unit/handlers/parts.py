@@ -5,6 +5,7 @@ from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
+from tests.unit.replica.parts import alone
 from tests.unit.storage.parts import CountingRandomness, batch, make_log
 
 from ottla.handlers.fetch_sessions import FetchSessions
@@ -157,7 +158,7 @@ class Brokerlet:
                 rules=ProduceRules(),
                 request_flush=self.flushes.append,
             )
-            partition.become_leader(0)
+            partition.become_leader(alone(0))
             self.replicas.add(partition)
         topic = TopicImage(name, topic_id, (LED,) * partitions, {})
         self._change({**self.image.topics, name: topic}, name)

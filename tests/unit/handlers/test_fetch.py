@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from tests.unit.handlers.parts import PLENTY, Asker, Brokerlet, Reply, id_of
-from tests.unit.replica.parts import FLUSHED
+from tests.unit.replica.parts import FLUSHED, alone
 from tests.unit.storage.parts import batch
 
 from ottla.handlers import fetch as fetch_handler
@@ -208,7 +208,7 @@ def test_an_error_is_told_at_once(
 def test_another_history_is_told_at_once() -> None:
     consumer = Consumer()
     with_records(consumer, 2)
-    consumer.broker.partition("t").become_leader(5)
+    consumer.broker.partition("t").become_leader(alone(5))
     consumer.broker.append("t")
     (row,) = rows(consumer.ask({("t", 0): 3}, wait_ms=500, last_fetched_epoch=3))
     assert (row.diverging_epoch.epoch, row.diverging_epoch.end_offset) == (0, 2)

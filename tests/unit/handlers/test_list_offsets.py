@@ -2,7 +2,7 @@
 
 import pytest
 from tests.unit.handlers.parts import Asker, Brokerlet
-from tests.unit.replica.parts import FLUSHED
+from tests.unit.replica.parts import FLUSHED, alone
 
 from ottla.handlers.offsets import list_offsets
 from ottla.model.errors import ErrorCode
@@ -44,7 +44,7 @@ def broker() -> Brokerlet:
 def begin_to_lead(broker: Brokerlet) -> None:
     partition = broker.partition("t")
     partition.resign()
-    partition.become_leader(NEW_EPOCH)
+    partition.become_leader(alone(NEW_EPOCH))
 
 
 def test_who_led_all_along_knows_the_end(broker: Brokerlet) -> None:

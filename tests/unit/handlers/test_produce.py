@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from tests.unit.handlers.parts import Asker, Brokerlet, Reply, id_of
-from tests.unit.replica.parts import FLUSHED
+from tests.unit.replica.parts import FLUSHED, alone, among
 from tests.unit.storage.parts import batch
 
 from ottla.handlers.produce import AHEAD, MAX_RECORD_ERRORS, produce
@@ -13,8 +13,9 @@ from ottla.model.isolation import CompressionType, TimestampType
 from ottla.model.names import CONSUMER_OFFSETS
 from ottla.record.builder import assemble_batch, build_batch
 from ottla.record.records import Record, append_record
-from ottla.record.validate import MANY_RECORDS, SMALL_BYTES
+from ottla.record.validate import MANY_RECORDS, SMALL_BYTES, ProduceRules
 from ottla.record.validate import MAX_RECORD_ERRORS as BATCH_RECORD_ERRORS
+from ottla.storage.log_config import LogConfig
 from ottla.wire.generated.produce import (
     PartitionProduceData,
     PartitionProduceResponse,
@@ -254,7 +255,7 @@ def test_a_change_of_role_fails_the_wait_and_its_duplicates(end: str) -> None:
     if end == "resignation":
         partition.resign()
     else:
-        partition.become_leader(partition.leader_epoch + 1)
+        partition.become_leader(alone(partition.leader_epoch + 1))
     expected = ErrorCode.NOT_LEADER_OR_FOLLOWER
     assert [codes(reply.answers[0]) for reply in replies] == [[expected], [expected]]
     flush(producer)
@@ -289,6 +290,57 @@ def test_a_time_below_zero_is_none_at_all() -> None:
     reply = producer.send({("t", 0): sent()}, timeout_ms=-5)
     producer.broker.transport_clock.advance(0)
     assert codes(reply.answers[0]) == [ErrorCode.REQUEST_TIMED_OUT]
+
+
+# With followers
+
+
+def replicated(config: LogConfig | None = None, *, min_isr: int = 1) -> Producer:
+    """A partition that 1 leads and 2 follows."""
+    producer = Producer()
+    producer.broker.create("t", config=config)
+    partition = producer.broker.partition("t")
+    partition.configure(config or LogConfig(), ProduceRules(), min_isr)
+    partition.become_leader(among(1, isr=(1, 2)))
+    return producer
+
+
+def test_all_wait_for_the_isr_and_one_does_not() -> None:
+    producer = replicated()
+    assert codes(producer.send({("t", 0): sent()}, acks=LEADER)) == [ErrorCode.NONE]
+    reply = producer.send({("t", 0): sent()})
+    assert reply.answers == []
+    producer.broker.partition("t").follower_fetched(2, 2, 0, 1, 0)
+    assert [row.base_offset for row in rows(reply.answers[0])] == [1]
+
+
+def test_with_too_few_in_sync_all_are_refused_and_one_is_not() -> None:
+    producer = replicated(min_isr=3)
+    partition = producer.broker.partition("t")
+    refused = producer.send({("t", 0): sent()})
+    assert codes(refused) == [ErrorCode.NOT_ENOUGH_REPLICAS]
+    assert partition.log.log_end_offset == 0
+    assert codes(producer.send({("t", 0): sent()}, acks=LEADER)) == [ErrorCode.NONE]
+    assert partition.log.log_end_offset == 1
+
+
+def test_with_flushing_one_waits_for_the_disk_here_alone() -> None:
+    producer = replicated(FLUSHED)
+    one = producer.send({("t", 0): sent()}, acks=LEADER)
+    everybody = producer.send({("t", 0): sent()})
+    flush(producer)
+    assert (codes(one.answers[0]), everybody.answers) == ([ErrorCode.NONE], [])
+    producer.broker.partition("t").follower_fetched(2, 2, 0, 1, 0)
+    assert codes(everybody.answers[0]) == [ErrorCode.NONE]
+
+
+def test_a_duplicate_of_what_is_flushed_here_is_answered_at_once_to_one() -> None:
+    producer = replicated(FLUSHED)
+    numbered = {"producer_id": 9, "producer_epoch": 0, "base_sequence": 0}
+    producer.send({("t", 0): sent(2, **numbered)}, acks=LEADER)
+    flush(producer)
+    again = producer.send({("t", 0): sent(2, **numbered)}, acks=LEADER)
+    assert [(row.error_code, row.base_offset) for row in rows(again)] == [(0, 0)]
 
 
 # Large compressed batches

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.replica.parts import FLUSHED, TOPIC_ID, Told, append, make_partition
+from tests.unit.replica.parts import FLUSHED, TOPIC_ID, Told, alone, append, make_partition
 
 from ottla.model.errors import ErrorCode, StorageError
 from ottla.model.ids import TopicPartition
@@ -231,7 +231,7 @@ class RealWorld:
         self.partition = Partition(
             "t", 0, TOPIC_ID, log, rules=ProduceRules(), request_flush=flusher.request
         )
-        self.partition.become_leader(0)
+        self.partition.become_leader(alone(0))
         append(self.partition)
 
     def first_flush(self) -> None:

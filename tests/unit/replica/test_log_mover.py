@@ -3,6 +3,7 @@
 import errno
 
 import pytest
+from tests.unit.replica.parts import alone
 from tests.unit.replica.test_flusher import Workers
 from tests.unit.storage.parts import CountingRandomness, append, batch, values
 
@@ -53,7 +54,7 @@ class World:
         self.partition = Partition(
             "rides", 0, b"t" * 16, log, rules=ProduceRules(), request_flush=lambda asked: None
         )
-        self.partition.become_leader(0)
+        self.partition.become_leader(alone(0))
         self.mover = LogMover(
             self.logs,
             self.clock,
