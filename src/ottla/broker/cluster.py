@@ -20,9 +20,6 @@ from ottla.model.ids import PartitionId, TopicPartition
 from ottla.storage.log_config import DURABLE
 from ottla.storage.logs import Logs
 
-SESSION_MS = 4_000
-"""How long a broker is believed to live after its last word."""
-
 LEAVE_MS = 30_000
 """How long a broker that stops waits for others to lead."""
 
@@ -71,7 +68,7 @@ class Cluster:
             follower,
             system.transport_clock,
             me,
-            session_ms=SESSION_MS,
+            session_ms=static.broker_session_timeout_ms,
             min_isr=self.min_isr,
             doubt=self._doubt,
         )
@@ -86,7 +83,7 @@ class Cluster:
         self.peers = Peers(
             system.network,
             lambda: follower.image,
-            static.listeners[0].name,
+            static.inter_broker_listener_name or static.listeners[0].name,
             f"broker-{static.node_id}",
             lambda: config().request_timeout_ms,
         )
@@ -104,7 +101,8 @@ class Cluster:
 
     async def leave(self) -> None:
         """Have others lead, while this broker still serves."""
-        await self.membership.leave(LEAVE_MS)
+        if self._config().controlled_shutdown_enable:
+            await self.membership.leave(LEAVE_MS)
 
     async def close(self) -> None:
         self.seat.close()

@@ -18,14 +18,14 @@ from ottla.broker.options import ServeOptions
 from ottla.config.broker_config import BrokerConfig
 from ottla.config.development import DEVELOPMENT
 from ottla.config.environment import read_environment
-from ottla.config.key import ConfigError
+from ottla.config.key import ConfigError, Value
 from ottla.config.listeners import SecurityProtocol, is_loopback
 from ottla.config.resolve import combine, from_file, from_flags
 from ottla.metadata.controller import NewTopic
 from ottla.metadata.store import Store
 from ottla.model.clock import Clock
-from ottla.model.errors import ApiError, StorageError
-from ottla.net.network import Address
+from ottla.model.errors import ApiError, PeerError, StorageError
+from ottla.net.network import Address, Network
 from ottla.storage.disk import Disk
 from ottla.storage.roots import LogsError
 
@@ -171,8 +171,14 @@ def _log_to_stderr() -> None:
     logging.getLogger("ottla.net").addFilter(LogRate())
 
 
-def _open_parts(clock: Clock, *, memory: bool) -> tuple[Disk, Callable[[str], Store]]:
+def _open_parts(
+    config: BrokerConfig, clock: Clock, network: Network, *, memory: bool
+) -> tuple[Disk, Callable[[str], Store]]:
     """The disk, and what opens the metadata store."""
+    if _is_clustered(config):
+        from ottla.storage.disk import RealDisk
+
+        return RealDisk(), lambda directory: _etcd(config, clock, network)
     if memory:
         from ottla.metadata.store_memory import MemoryStore
         from ottla.storage.memory_disk import MemoryDisk
@@ -185,6 +191,35 @@ def _open_parts(clock: Clock, *, memory: bool) -> tuple[Disk, Callable[[str], St
         return SqliteStore(os.path.join(directory, FILE_NAME), clock)
 
     return RealDisk(), open_store
+
+
+def _is_clustered(config: BrokerConfig) -> bool:
+    return bool(config.values["metadata.etcd.endpoints"])
+
+
+def _text(value: Value) -> str | None:
+    return None if value is None else str(value)
+
+
+def _etcd(config: BrokerConfig, clock: Clock, network: Network) -> Store:
+    from ottla.metadata.etcd_options import EtcdOptions, TlsFiles
+    from ottla.metadata.store_etcd import EtcdStore
+
+    values = config.values
+    endpoints = values["metadata.etcd.endpoints"]
+    assert isinstance(endpoints, tuple)
+    options = EtcdOptions(
+        endpoints=[str(each) for each in endpoints],
+        prefix=str(values["metadata.etcd.prefix"]),
+        tls=TlsFiles(
+            _text(values["metadata.etcd.ssl.ca"]),
+            _text(values["metadata.etcd.ssl.certificate"]),
+            _text(values["metadata.etcd.ssl.key"]),
+        ),
+        user=_text(values["metadata.etcd.user"]),
+        password=_text(values["metadata.etcd.password"]) or "",
+    )
+    return EtcdStore(options, network, clock)
 
 
 async def _serve(
@@ -212,7 +247,7 @@ async def _serve(
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop, DONE)
     system = System.real(loop)
-    disk, open_store = _open_parts(system.transport_clock, memory=memory)
+    disk, open_store = _open_parts(config, system.transport_clock, system.network, memory=memory)
     log.info("Ottla %s, node %d", __version__, config.node_id)
     broker = Broker(
         config,
@@ -222,13 +257,14 @@ async def _serve(
         cluster_id=cluster_id,
         topics=topics,
         failed=failed,
+        clustered=_is_clustered(config),
     )
     if prepare is not None:
         prepare(broker)
     loop.set_exception_handler(partial(_uncaught, broker))
     try:
         await broker.start()
-    except (OSError, StorageError, LogsError, ApiError) as error:
+    except (OSError, StorageError, PeerError, LogsError, ApiError) as error:
         print(f"ottla: {_reason(error, config)}", file=sys.stderr)
         await broker.stop()
         return FAILED

@@ -35,6 +35,9 @@ class _Attributes:
     # Who and where
     node_id: int
     broker_rack: str | None
+    broker_session_timeout_ms: int
+    controlled_shutdown_enable: bool
+    inter_broker_listener_name: str | None
     log_dirs: tuple[str, ...]
     # Connections and requests
     connections_max_idle_ms: int

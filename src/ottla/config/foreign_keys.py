@@ -25,7 +25,6 @@ _NAMES = frozenset(
     (
         "broker.heartbeat.interval.ms",
         "broker.id.generation.enable",
-        "broker.session.timeout.ms",
         "control.plane.listener.name",
         "controlled.shutdown.max.retries",
         "controlled.shutdown.retry.backoff.ms",

@@ -63,6 +63,8 @@ log = logging.getLogger("ottla.metadata")
 class EtcdStore:
     """A `Store`, used by one event loop."""
 
+    max_keys = MAX_OPERATIONS
+
     def __init__(
         self,
         options: EtcdOptions,

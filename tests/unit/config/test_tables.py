@@ -31,6 +31,13 @@ def test_every_setting_of_kafka_is_declared_or_known_to_be_foreign() -> None:
         "group.streams.settling.heartbeat.interval.ms",
         "leader.replication.throttled.rate",
         "log.dir.max.bytes",
+        "metadata.etcd.endpoints",
+        "metadata.etcd.password",
+        "metadata.etcd.prefix",
+        "metadata.etcd.ssl.ca",
+        "metadata.etcd.ssl.certificate",
+        "metadata.etcd.ssl.key",
+        "metadata.etcd.user",
         "record.validation",
         "replica.alter.log.dirs.io.max.bytes.per.second",
     ]

@@ -5,7 +5,9 @@ from ottla.config.validators import at_least
 
 BOOLEAN = ConfigType.BOOLEAN
 INT = ConfigType.INT
+LIST = ConfigType.LIST
 LONG = ConfigType.LONG
+PASSWORD = ConfigType.PASSWORD
 STRING = ConfigType.STRING
 CLUSTER_WIDE = Update.CLUSTER_WIDE
 READ_ONLY = Update.READ_ONLY
@@ -23,6 +25,27 @@ CLUSTER_KEYS = (
     Key("broker.rack", STRING, None, None, READ_ONLY, YES,
         "Where this broker stands. Replicas are spread over racks, and a consumer in the same rack "
         "may read from the replica there."),
+    Key("metadata.etcd.endpoints", LIST, (), None, READ_ONLY, YES,
+        "The members of the etcd that the brokers of this cluster share, like "
+        "http://10.0.0.1:2379,http://10.0.0.2:2379. Without any, this broker is alone and keeps the "
+        "metadata in its first log directory. Ottla's own setting."),
+    Key("metadata.etcd.prefix", STRING, "/ottla/", None, READ_ONLY, YES,
+        "What the keys of this cluster begin with in etcd; another cluster has another. Ottla's own "
+        "setting."),
+    Key("metadata.etcd.user", STRING, None, None, READ_ONLY, YES,
+        "The user that etcd knows us as, where it asks. Ottla's own setting."),
+    Key("metadata.etcd.password", PASSWORD, None, None, READ_ONLY, YES,
+        "That user's password. Ottla's own setting."),
+    Key("metadata.etcd.ssl.ca", STRING, None, None, READ_ONLY, YES,
+        "A PEM file with the authorities that etcd's certificates are of; without it, the system's. "
+        "Ottla's own setting."),
+    Key("metadata.etcd.ssl.certificate", STRING, None, None, READ_ONLY, YES,
+        "A PEM file with the certificate that we show to etcd. Ottla's own setting."),
+    Key("metadata.etcd.ssl.key", STRING, None, None, READ_ONLY, YES,
+        "A PEM file with the key of that certificate. Ottla's own setting."),
+    Key("broker.session.timeout.ms", INT, 4_000, at_least(500), READ_ONLY, YES,
+        "How long the cluster believes that a broker lives which it hears nothing of. Kafka's default "
+        "is 9000."),
     Key("auto.create.topics.enable", BOOLEAN, True, None, READ_ONLY, YES,
         "Whether asking for a topic that does not exist may create it, with `num.partitions` and "
         "`default.replication.factor`."),
@@ -36,7 +59,7 @@ CLUSTER_KEYS = (
         "Whether leadership is moved back to the preferred replicas by itself."),
     Key("leader.imbalance.check.interval.seconds", LONG, 300, at_least(1), READ_ONLY, NOT_YET,
         "How often the leaders are compared with the preferred replicas."),
-    Key("controlled.shutdown.enable", BOOLEAN, True, None, READ_ONLY, NOT_YET,
+    Key("controlled.shutdown.enable", BOOLEAN, True, None, READ_ONLY, YES,
         "Whether a stopping broker first hands its partitions to others."),
     Key("unclean.leader.election.enable", BOOLEAN, False, None, CLUSTER_WIDE, YES,
         "Whether a replica outside the in-sync set may lead when no other is left, at the price of "

@@ -28,7 +28,7 @@ NETWORK_KEYS = (
     Key("listener.security.protocol.map", STRING, "SASL_SSL:SASL_SSL,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT", None, PER_BROKER, YES,
         "Which security protocol each listener name speaks, as `NAME:PROTOCOL` pairs separated by "
         "commas. The four protocols are their own names by default."),
-    Key("inter.broker.listener.name", STRING, None, None, READ_ONLY, NOT_YET,
+    Key("inter.broker.listener.name", STRING, None, None, READ_ONLY, YES,
         "The listener over which brokers talk to each other. Set this or "
         "`security.inter.broker.protocol`, not both."),
     Key("controller.listener.names", LIST, None, ListOf(), READ_ONLY, YES,
