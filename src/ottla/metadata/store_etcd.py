@@ -63,7 +63,7 @@ log = logging.getLogger("ottla.metadata")
 class EtcdStore:
     """A `Store`, used by one event loop."""
 
-    max_keys = MAX_OPERATIONS
+    max_keys = MAX_OPERATIONS // 2 - 1
 
     def __init__(
         self,
@@ -265,9 +265,13 @@ class EtcdStore:
         may_repeat: bool = True,
         is_linearizable: bool = True,
     ) -> JsonObject:
-        return await self._client.call(
+        call = self._client.call(
             path, body, may_repeat=may_repeat, is_linearizable=is_linearizable
         )
+        # A request of a client is served outside of any task, and deadlines need one.
+        if asyncio.current_task() is None:
+            return await asyncio.get_running_loop().create_task(call)
+        return await call
 
 
 def _check_size(request: Request) -> None:
