@@ -1,5 +1,6 @@
 """Several brokers over one store, on virtual time: who is there, who controls, who leads."""
 
+import asyncio
 from random import Random
 
 import pytest
@@ -7,6 +8,8 @@ from tests.support.cluster_world import ClusterWorld, host_of, simulate
 
 from ottla.client.admin import Admin
 from ottla.client.producer import Producer
+from ottla.metadata import changes
+from ottla.metadata.image import PartitionImage
 from ottla.metadata.store_memory import MemoryDatabase
 from ottla.model.errors import StorageError
 from ottla.model.ids import NO_BROKER
@@ -127,5 +130,73 @@ def test_directories_of_another_cluster_are_refused() -> None:
         world.store.store = others
         for each in (3, 4):
             await world.stop(each)
+
+    simulate(program)
+
+
+def epoch_of(world: ClusterWorld, broker_id: int) -> int:
+    cluster = world.brokers[broker_id].cluster
+    assert cluster is not None
+    return cluster.membership.epoch
+
+
+@pytest.mark.parametrize("is_controller", [False, True])
+def test_who_is_cut_from_the_store_is_taken_for_dead_and_comes_back_as_another(
+    is_controller: bool,
+) -> None:
+    async def program(world: ClusterWorld) -> None:
+        await three(world)
+        controller = world.image(1).controller_id
+        lost = controller if is_controller else next(b for b in BROKERS if b != controller)
+        other = next(b for b in BROKERS if b not in (lost, controller))
+        async with world.view() as view:
+            await Admin(view).create_topic("t", partitions=3, replication_factor=1)
+        before = epoch_of(world, lost)
+        world.stores[lost].cut()
+        await world.until(
+            "nothing is led there any more, and another controls",
+            lambda: (
+                lost not in world.image(other).brokers
+                and world.image(other).controller_id not in (NO_BROKER, lost)
+                and all(s.leader != lost for s in world.image(other).topics["t"].partitions)
+            ),
+        )
+        world.stores[lost].heal()
+        await world.until(
+            "it leads again, in a later epoch of its own and of the partition",
+            lambda: (
+                epoch_of(world, lost) > before
+                and any(
+                    state.leader == lost and state.leader_epoch == 2
+                    for state in world.image(lost).topics["t"].partitions
+                )
+            ),
+        )
+
+    simulate(program)
+
+
+def test_a_cut_shorter_than_the_lease_changes_nothing() -> None:
+    async def program(world: ClusterWorld) -> None:
+        await three(world)
+        before = [epoch_of(world, each) for each in BROKERS]
+        world.stores[2].cut()
+        await asyncio.sleep(2)
+        world.stores[2].heal()
+        await asyncio.sleep(20)
+        assert [epoch_of(world, each) for each in BROKERS] == before
+
+    simulate(program)
+
+
+def test_what_a_controller_began_and_did_not_finish_is_swept_by_the_next() -> None:
+    async def program(world: ClusterWorld) -> None:
+        await three(world)
+        orphan = changes.partition_key(b"o" * 16, 0, PartitionImage(1, 0, 0, (1,), (1,)))
+        await world.store.store.transact([], [orphan])
+        await world.until("it is seen", lambda: world.image(1).unlisted)
+        await world.stop(world.image(1).controller_id)
+        left = next(iter(world.brokers))
+        await world.until("it is swept", lambda: not world.image(left).unlisted)
 
     simulate(program)

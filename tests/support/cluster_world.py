@@ -15,7 +15,7 @@ from ottla.storage.memory_disk import MemoryDisk
 from ottla.testing.clock import LoopClock
 from ottla.testing.loop import VirtualLoop
 from ottla.testing.network import MemoryNetwork
-from ottla.testing.shared_store import SharedStore
+from ottla.testing.shared_store import SharedStore, StoreConnection
 from ottla.testing.simulated import simulated_system
 
 PORT = 9092
@@ -34,6 +34,8 @@ class ClusterWorld:
     settings: dict[str, str]
     disks: dict[BrokerId, MemoryDisk] = field(default_factory=dict)
     brokers: dict[BrokerId, Broker] = field(default_factory=dict)
+    stores: dict[BrokerId, StoreConnection] = field(default_factory=dict)
+    """Each broker's way to the store."""
     starts: int = 0
     failures: list[str] = field(default_factory=list)
 
@@ -46,6 +48,7 @@ class ClusterWorld:
         self.starts += 1
         host = host_of(broker_id)
         system = simulated_system(self.seed + self.starts, network=self.network, host=host)
+        store = self.stores[broker_id] = self.store.connect()
         self.brokers[broker_id] = broker = Broker(
             BrokerConfig(
                 {
@@ -59,7 +62,7 @@ class ClusterWorld:
             ),
             system,
             self.disks.setdefault(broker_id, MemoryDisk()),
-            lambda directory: self.store.connect(),
+            lambda directory: store,
             failed=self.failures.append,
             poison=True,
             clustered=True,

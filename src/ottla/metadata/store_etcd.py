@@ -265,9 +265,7 @@ class EtcdStore:
         may_repeat: bool = True,
         is_linearizable: bool = True,
     ) -> JsonObject:
-        call = self._client.call(
-            path, body, may_repeat=may_repeat, is_linearizable=is_linearizable
-        )
+        call = self._client.call(path, body, may_repeat=may_repeat, is_linearizable=is_linearizable)
         # A request of a client is served outside of any task, and deadlines need one.
         if asyncio.current_task() is None:
             return await asyncio.get_running_loop().create_task(call)
