@@ -121,6 +121,12 @@ def etcd() -> Iterator[Etcd]:
         yield etcd
 
 
+async def within_a_minute(case: Awaitable[None]) -> None:
+    """The store's own deadlines stand still, with the clock."""
+    async with asyncio.timeout(60):
+        await case
+
+
 @pytest.fixture
 def run(etcd: Etcd) -> Callable[[contract.Case], None]:
     """Run a case with a way to open the same store, time and again."""
@@ -135,6 +141,6 @@ def run(etcd: Etcd) -> Callable[[contract.Case], None]:
         return FromZero(store, bases[0])
 
     def run_case(case: Callable[..., Awaitable[None]]) -> None:
-        asyncio.run(case(open_store, clock))
+        asyncio.run(within_a_minute(case(open_store, clock)))
 
     return run_case

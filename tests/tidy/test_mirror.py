@@ -113,15 +113,22 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "tests/property/coordinator/test_group_reload.py",
         "replaying a log gives the same groups",
     ),
-    "metadata/etcd_client.py": ("tests/recovery/test_etcd_contract.py", "asked of a real etcd"),
-    "metadata/etcd_deadline.py": ("tests/recovery/test_etcd_contract.py", "asked of a real etcd"),
-    "metadata/etcd_endpoints.py": ("tests/recovery/test_etcd_contract.py", "asked of a real etcd"),
-    "metadata/etcd_errors.py": ("tests/recovery/test_etcd_contract.py", "asked of a real etcd"),
-    "metadata/etcd_http.py": ("tests/recovery/test_etcd_contract.py", "asked of a real etcd"),
-    "metadata/etcd_messages.py": ("tests/recovery/test_etcd_contract.py", "asked of a real etcd"),
-    "metadata/etcd_options.py": ("tests/recovery/test_etcd_contract.py", "values only"),
-    "metadata/etcd_watch.py": ("tests/recovery/test_etcd_contract.py", "asked of a real etcd"),
-    "metadata/store_etcd.py": ("tests/recovery/test_etcd_contract.py", "asked of a real etcd"),
+    "metadata/etcd_deadline.py": (
+        "tests/unit/metadata/test_etcd_client.py",
+        "every deadline of a call, on virtual time",
+    ),
+    "metadata/etcd_endpoints.py": (
+        "tests/unit/metadata/test_etcd_client.py",
+        "members that fail and come back",
+    ),
+    "metadata/etcd_errors.py": (
+        "tests/unit/metadata/test_etcd_client.py",
+        "refusals as etcd writes them",
+    ),
+    "metadata/etcd_messages.py": (
+        "tests/unit/metadata/test_store_etcd.py",
+        "requests as etcd gets them; a real one answers in tests/recovery",
+    ),
     "metadata/image.py": ("tests/unit/metadata/test_changes.py", "values only"),
     "metadata/store.py": ("tests/unit/metadata/test_store_contract.py", "a protocol"),
     "metadata/store_feed.py": (

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 
 from tools.subject.process import Process, free_port
+from tools.subject.wait import until
 
 from ottla.cli.etcd_binary import EtcdBinary, find_etcd
 
@@ -62,8 +63,9 @@ class EtcdMember(Process):
             time.sleep(0.01)
 
     def pause(self) -> None:
-        """SIGSTOP: it keeps its connections, and answers nothing."""
+        """SIGSTOP: it keeps its connections, and answers nothing from when this returns."""
         self._signal(signal.SIGSTOP)
+        until(f"every thread of {self.name} has stopped", self._is_stopped, every=0.001)
 
     def resume(self) -> None:
         self._signal(signal.SIGCONT)
@@ -71,6 +73,10 @@ class EtcdMember(Process):
     def _signal(self, number: signal.Signals) -> None:
         assert self._process is not None, f"{self.name} does not run"
         self._process.send_signal(number)
+
+    def _is_stopped(self) -> bool:
+        threads = Path(f"/proc/{self.pid}/task").glob("*/stat")
+        return all(stat.read_text().rpartition(") ")[2][0] == "T" for stat in threads)
 
     def _is_healthy(self) -> bool:
         try:

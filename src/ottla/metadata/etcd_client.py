@@ -114,13 +114,14 @@ class EtcdClient:
                 headers = _headers(token) | {"Grpc-Metadata-hasleader": "true"}
                 await connection.post(f"/v3/{path}", headers, json.dumps(body).encode())
             except BaseException:
-                self._end(connection)
+                self.end(connection)
                 raise
         if self.is_closed:
-            self._end(connection)
-        return EtcdStream(self, connection)
+            self.end(connection)
+        return EtcdStream(self, connection, token)
 
-    def _end(self, connection: HttpConnection) -> None:
+    def end(self, connection: HttpConnection) -> None:
+        """Leave a connection for good; harmless twice."""
         self._busy.discard(connection)
         connection.abort()
 
@@ -197,7 +198,7 @@ class EtcdClient:
             try:
                 answer = await self._post(endpoint, path, body, token)
             except EtcdError as error:
-                if is_last or not self._forget_token(error):
+                if is_last or not self.forget(token, error):
                     raise
                 continue
             self.endpoints.answered(endpoint)
@@ -267,11 +268,12 @@ class EtcdClient:
                     self._token = ""
             return self._token
 
-    def _forget_token(self, error: EtcdError) -> bool:
-        """Return whether it helps to say again who we are."""
+    def forget(self, token: str, error: EtcdError) -> bool:
+        """Return whether, after this answer to `token`, it helps to say again who we are."""
         if self._options.user is None or not error.is_old_token:
             return False
-        self._token = None
+        if self._token == token:  # nobody has done so meanwhile
+            self._token = None
         return True
 
     def _check(self) -> None:
@@ -283,8 +285,9 @@ class EtcdClient:
 class EtcdStream:
     """The messages of a watch, from a connection of its own."""
 
-    def __init__(self, client: EtcdClient, connection: HttpConnection) -> None:
+    def __init__(self, client: EtcdClient, connection: HttpConnection, token: str) -> None:
         self._client = client
+        self._token = token
         self._connection = connection
         self._messages = connection.messages()
 
@@ -306,14 +309,14 @@ class EtcdStream:
         result = answer.get("result")
         if not isinstance(result, dict):
             error = error_of(answer)
-            self._client._forget_token(error)
+            self._client.forget(self._token, error)
             raise error
         self._client.lineage.note(header(result))
         return result
 
     def abort(self) -> None:
         """Harmless twice."""
-        self._client._end(self._connection)
+        self._client.end(self._connection)
 
 
 def _headers(token: str) -> dict[str, str]:

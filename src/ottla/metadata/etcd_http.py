@@ -1,8 +1,8 @@
 """HTTP/1.1, as much of it as etcd's JSON gateway needs: POST, one exchange at a time.
 
 An answer has a `Content-Length`, or comes in chunks; a stream is chunks of JSON
-objects, each ended by a newline. Redirects, compression and trailers do not
-occur.
+objects, each ended by a newline. Behind the last chunk there may be trailers,
+which nobody needs. Redirects and compression do not occur.
 """
 
 import asyncio
@@ -107,10 +107,9 @@ class HttpConnection:
             raise PeerError(f"{self.endpoint} does not answer in HTTP") from error
         head = _head(self.endpoint, text)
         length = head.headers.get(b"content-length")
-        try:
-            self._length = None if length is None else int(length)
-        except ValueError as error:
-            raise PeerError(f"{self.endpoint} answers with a length of {length!r}") from error
+        if length is not None and not length.isdigit():
+            raise PeerError(f"{self.endpoint} answers with a length of {length!r}")
+        self._length = None if length is None else int(length)
         return head
 
     async def read(self) -> bytes:
@@ -161,10 +160,11 @@ class HttpConnection:
             total = total + size if in_all else size
             if size < 0 or total > MAX_MESSAGE_BYTES:
                 raise PeerError(f"{self.endpoint} sends an answer of over {total} bytes")
-            data = await self._exactly(size + 2)
             if size == 0:
+                while await self._line():
+                    pass
                 return
-            yield data[:-2]
+            yield (await self._exactly(size + 2))[:-2]
 
     async def _line(self) -> bytes:
         try:

@@ -29,6 +29,7 @@ class Watch:
         self._revisions = WholeRevisions(after_revision)
         self._witness: Witness | None = None
         self._stream: EtcdStream | None = None
+        self._was_up = False
         self._is_reading = False
         self._lags_since_ms: int | None = None
 
@@ -70,7 +71,9 @@ class Watch:
                 if client.is_closed:
                     return
                 client.endpoints.failed(endpoint, error)
-                log.info("the watch goes on after revision %d: %s", self.seen, error)
+                if self._was_up:
+                    self._was_up = False
+                    log.info("the watch ended after revision %d: %s", self.seen, error)
             await client.pause(RETRY_PAUSE_MS)
 
     async def _follow(self, endpoint: Endpoint) -> AsyncIterator[Changes]:
@@ -81,6 +84,7 @@ class Watch:
             endpoint, "watch", self._keys.watch(self.seen)
         )
         self._client.endpoints.answered(endpoint)
+        self._was_up = True
         try:
             while True:
                 self._is_reading = True
