@@ -40,6 +40,7 @@ CORES: Mapping[str, Mapping[str, str]] = {
     "coordinator": {
         "runtime": "the shell around the shards",
         "share.partition": "the shell around one share partition",
+        "share.turns": "one at a time for each group",
     },
     "net": {
         "network": "the types of asyncio, in a protocol",

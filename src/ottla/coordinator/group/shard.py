@@ -22,6 +22,7 @@ from ottla.coordinator.group.classic import ClassicGroup
 from ottla.coordinator.group.consumer import ConsumerGroup
 from ottla.coordinator.group.kinds import Group, Kind, Out, kind_of
 from ottla.coordinator.group.migration import downgrade
+from ottla.coordinator.group.modern import ModernGroup
 from ottla.coordinator.group.offsets import Offsets
 from ottla.coordinator.group.records import (
     NO_TIMESTAMP,
@@ -35,11 +36,15 @@ from ottla.coordinator.group.streams.group import StreamsGroup
 from ottla.coordinator.group.surroundings import Surroundings
 from ottla.coordinator.outcome import Waiter
 from ottla.coordinator.share.group import ShareGroup
+from ottla.model.errors import ErrorCode
 from ottla.model.ids import Offset, ProducerId, TopicName
 
 GROUPS_PER_EXPIRY = 100
 TOMBSTONES_PER_EXPIRY = 1_000
 """How much of a round of expiry is done at once."""
+
+RETRY_MS = 500
+"""So long after the records of a deadline were refused it is met again."""
 
 _EXPIRY = ("expiry",)
 
@@ -161,7 +166,17 @@ class GroupShard:
         group = self.groups.get(key[1])
         if key[0] == "downgrade" and isinstance(group, ConsumerGroup):
             return downgrade(self, group, now_ms)
-        return Out() if group is None else group.wake(key, now_ms)
+        if group is None:
+            return Out()
+        out = group.wake(key, now_ms)
+        if isinstance(group, ModernGroup) and out.records and out.refused is None:
+
+            def refused(code: ErrorCode) -> Out:
+                self.deadlines.set(key, now_ms + RETRY_MS)
+                return Out()
+
+            out.refused = refused
+        return out
 
     def _expire(self, now_ms: int) -> Out:
         """Delete expired offsets, and empty groups that have none left: one slice of a round."""

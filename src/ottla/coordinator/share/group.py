@@ -99,6 +99,7 @@ class ShareGroup(ModernGroup[ShareMember]):
         if kind == rows.MEMBER:
             if value is None:
                 self.drop_member(member_id)
+                self.forget_deadlines(member_id)
             else:
                 self._apply_member(member_id, value)  # type: ignore[arg-type]
         elif kind == rows.EPOCH:
@@ -221,7 +222,6 @@ class ShareGroup(ModernGroup[ShareMember]):
         """A member goes: the others take over with their next heartbeats."""
         self.decide()
         member = self.members[member_id]
-        self.forget_deadlines(member_id)
         self.note(why, now_ms, member)
         left = {
             name for other in self.members.values() if other is not member for name in other.topics

@@ -16,6 +16,7 @@ from ottla.coordinator.share.group import ShareGroup
 from ottla.coordinator.share.group_records import Topics
 from ottla.coordinator.share.records import ShareKey
 from ottla.coordinator.share.shard import UNINITIALIZED
+from ottla.coordinator.share.turns import Turns
 from ottla.model.errors import ApiError, ErrorCode
 from ottla.model.ids import Offset, PartitionId, Uuid
 from ottla.wire.generated.share_group_describe import DescribedGroup
@@ -34,6 +35,8 @@ class ShareGroups:
     def __init__(self, groups: GroupCoordinator, state: ShareCoordinator) -> None:
         self._groups = groups
         self.state = state
+        self._beginning = Turns()
+        """Who came second would begin anew what the first one's members have acknowledged."""
 
     async def heartbeat(
         self, request: ShareGroupHeartbeatRequest, caller: Caller
@@ -73,15 +76,18 @@ class ShareGroups:
 
     async def _initialize(self, group_id: str) -> None:
         """Give state to partitions that have none; where consumers begin is found out later."""
-        epoch, missing = await self._groups.decide(
-            group_id,
-            lambda shard, waiter, now_ms: requests.begin_initializing(shard, group_id, waiter),
-        )
-        done: Topics = {}
-        for topic_id, name, number in islice(_each(missing), INITIALIZED_AT_ONCE):
-            await self.state.initialize(ShareKey(group_id, topic_id, number), epoch, UNINITIALIZED)
-            done[topic_id] = (name, (*done.get(topic_id, (name, ()))[1], number))
-        await self._initialized(group_id, done)
+        async with self._beginning.of(group_id):
+            epoch, missing = await self._groups.decide(
+                group_id,
+                lambda shard, waiter, now_ms: requests.begin_initializing(shard, group_id, waiter),
+            )
+            done: Topics = {}
+            for topic_id, name, number in islice(_each(missing), INITIALIZED_AT_ONCE):
+                key = ShareKey(group_id, topic_id, number)
+                await self.state.initialize(key, epoch, UNINITIALIZED)
+                done[topic_id] = (name, (*done.get(topic_id, (name, ()))[1], number))
+            if done:
+                await self._initialized(group_id, done)
 
     async def _initialized(self, group_id: str, done: Topics) -> None:
         await self._groups.decide(
@@ -149,22 +155,25 @@ class ShareGroups:
         wanted: Topics = {}
         for topic_id, name, number, _ in offsets:
             wanted[topic_id] = (name, (*wanted.get(topic_id, (name, ()))[1], number))
-        epoch = await self._groups.decide(
-            group_id,
-            lambda shard, waiter, now_ms: requests.begin_altering(shard, group_id, wanted, waiter),
-        )
-        codes = []
-        done: Topics = {}
-        for topic_id, name, number, offset in offsets:
-            try:
-                await self.state.initialize(ShareKey(group_id, topic_id, number), epoch, offset)
-            except ApiError as error:
-                codes.append(error.code)
-                continue
-            done[topic_id] = (name, (*done.get(topic_id, (name, ()))[1], number))
-            codes.append(ErrorCode.NONE)
-        if done:
-            await self._initialized(group_id, done)
+        async with self._beginning.of(group_id):
+            epoch = await self._groups.decide(
+                group_id,
+                lambda shard, waiter, now_ms: requests.begin_altering(
+                    shard, group_id, wanted, waiter
+                ),
+            )
+            codes: list[ErrorCode] = []
+            done: Topics = {}
+            for topic_id, name, number, offset in offsets:
+                try:
+                    await self.state.initialize(ShareKey(group_id, topic_id, number), epoch, offset)
+                except ApiError as error:
+                    codes.append(error.code)
+                    continue
+                done[topic_id] = (name, (*done.get(topic_id, (name, ()))[1], number))
+                codes.append(ErrorCode.NONE)
+            if done:
+                await self._initialized(group_id, done)
         return codes
 
     async def delete_state(self, group_id: str, topic_ids: Iterable[Uuid]) -> None:

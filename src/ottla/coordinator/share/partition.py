@@ -81,7 +81,7 @@ class SharePartition:
     def load_soon(self) -> None:
         """Begin to load, unless that was done; nobody waits for it."""
         if self._state is None and self._loading is None:
-            self._spawn(self.load())
+            self._spawn(self.load)
 
     async def load(self) -> None:
         """Read what is stored, unless that was done. Raises ApiError, as for a client."""
@@ -178,14 +178,15 @@ class SharePartition:
         state.limits = self._limits(self.key.group_id)
         await self._store(state.acknowledge(member_id, acknowledgements, self._clock.now_ms()))
 
-    async def release(self, member_id: str) -> None:
-        """A member's session is over: what it holds is free. Raises ApiError."""
-        if self._state is not None and not self.is_over:
-            await self._store(self.state.release(member_id))
-
     def release_soon(self, member_id: str) -> None:
-        """The same, and nobody waits for it."""
-        self._spawn(self.release(member_id))
+        """A member's session is over: what it holds now is free once that is stored.
+
+        What it acquires from now on, in another session, stays its own.
+        """
+        if self._state is not None and not self.is_over:
+            transition = self._state.release(member_id)
+            if transition.batches:
+                self._spawn(lambda: self._store(transition))
 
     def _check(self) -> None:
         if self.is_over or self._state is None:
@@ -228,13 +229,13 @@ class SharePartition:
             return
         transition = self.state.expire(self._clock.now_ms())
         if transition.batches:
-            self._spawn(self._store(transition))
+            self._spawn(lambda: self._store(transition))
         self._watch_locks()
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         async def quietly() -> None:
             try:
-                await work
+                await work()
             except ApiError as error:
                 log.info("%s: not stored: %s", self.key.text, error)
 

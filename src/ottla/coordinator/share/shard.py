@@ -197,6 +197,13 @@ class ShareStateShard:
         batches: tuple[StateBatch, ...],
         now_ms: int,
     ) -> ShareRecord:
+        """What is to be written. A start that was known before an earlier write moved it moves nothing.
+
+        Else records that are over, whose states are dropped, would be delivered again.
+        """
+        if UNINITIALIZED < start_offset < state.start_offset:
+            start_offset = state.start_offset
+            complete_count = _complete(merged(state.batches, batches, start_offset))
         if self._updates[key] < self.updates_per_snapshot:
             return ShareRecord(
                 key,
@@ -230,6 +237,15 @@ class ShareStateShard:
             raise ApiError(
                 ErrorCode.INVALID_REQUEST, "The partition id cannot be a negative number."
             )
+
+
+def _complete(batches: Sequence[StateBatch]) -> int:
+    """How many records are over and done with."""
+    return sum(
+        batch.last_offset - batch.first_offset + 1
+        for batch in batches
+        if RecordState(batch.delivery_state).is_terminal
+    )
 
 
 def _with(state: Snapshot, update: Update) -> Snapshot:

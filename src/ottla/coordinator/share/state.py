@@ -31,6 +31,9 @@ from ottla.coordinator.share.runs import (
 from ottla.model.errors import ApiError, ErrorCode
 from ottla.model.ids import Offset
 
+RETRY_MS = 500
+"""So long after it could not be stored that a lock is over this is tried again."""
+
 
 class AcknowledgeType(IntEnum):
     GAP = 0
@@ -394,13 +397,14 @@ class ShareState:
         self.runs.settle()
 
     def refused(self, transition: Transition, now_ms: int) -> None:
-        """The change could not be stored: everything is as before, the locks run anew."""
+        """The change could not be stored: everything is as before, locks that are over last a little."""
         for run in self.runs:
             if run.changing is transition:
                 assert run.before is not None
                 run.state, run.count, run.member_id = run.before
                 run.changing = run.before = None
-                run.lock_until_ms = max(run.lock_until_ms, now_ms + 1)
+                if run.lock_until_ms <= now_ms:
+                    run.lock_until_ms = now_ms + RETRY_MS
         self.runs.settle()
 
     # The log

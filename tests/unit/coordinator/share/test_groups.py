@@ -1,11 +1,15 @@
 """Share groups together with what is stored of their partitions."""
 
-import pytest
-from tests.support.share_world import GROUP, ShareWorld, play, topic_id
+import asyncio
 
+import pytest
+from tests.support.share_world import GROUP, ShareWorld, play, topic_id, turns
+
+from ottla.coordinator.group.shard import RETRY_MS
 from ottla.coordinator.share.groups import INITIALIZED_AT_ONCE
 from ottla.model.errors import ApiError, ErrorCode
 
+SESSION_MS = 45_000
 HERE = ((topic_id(), "t", 0, 5), (topic_id(), "t", 1, 6))
 
 
@@ -101,5 +105,41 @@ def test_deleted_state_is_gone_and_made_anew_for_the_next_member() -> None:
         await world.beat("b", "t")
         assert world.has["b"] == {topic_id(): [0, 1]}
         assert await world.stored() is not None
+
+    play(scenario)
+
+
+def test_who_comes_while_another_gives_partitions_their_state_does_not_begin_anew() -> None:
+    async def scenario(world: ShareWorld) -> None:
+        world.state_port.holds = True
+        first = asyncio.create_task(world.beat("a", "t"))
+        await turns()
+        second = asyncio.create_task(world.beat("b", "t"))
+        await turns()
+        world.state_port.holds = False
+        world.state_port.commit()
+        await asyncio.gather(first, second)
+        assert len(world.state_port.batches) == 2  # one for each partition
+        assert world.has["a"].keys() | world.has["b"].keys() == {topic_id()}
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+def test_who_could_not_be_let_go_is_thrown_out_later(leaves: bool) -> None:
+    async def scenario(world: ShareWorld) -> None:
+        await world.beat("a", "t")
+        world.group_port.refuse = ApiError(ErrorCode.KAFKA_STORAGE_ERROR)
+        if leaves:
+            with pytest.raises(ApiError):
+                await world.beat("a", epoch=-1)
+        else:
+            world.clock.advance(SESSION_MS)
+            await turns()
+        assert world.shares.groups.is_member(GROUP, "a")
+        world.group_port.refuse = None
+        world.clock.advance(SESSION_MS if leaves else RETRY_MS)
+        await turns()
+        assert not world.shares.groups.is_member(GROUP, "a")
 
     play(scenario)

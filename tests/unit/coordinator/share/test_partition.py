@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from tests.support.share_world import GROUP, Replica, ShareWorld, play, turns
 
-from ottla.coordinator.share.state import Acknowledgement, AcknowledgeType
+from ottla.coordinator.share.state import RETRY_MS, Acknowledgement, AcknowledgeType
 from ottla.model.errors import ApiError, ErrorCode
 
 ACCEPT, RELEASE = AcknowledgeType.ACCEPT, AcknowledgeType.RELEASE
@@ -80,6 +80,25 @@ def test_a_lock_that_is_over_frees_the_records_and_wakes_who_waits() -> None:
     play(scenario, **EARLIEST)
 
 
+def test_what_cannot_be_freed_is_tried_again_a_while_later() -> None:
+    async def scenario(world: ShareWorld) -> None:
+        await world.beat("a", "t")
+        partition = await world.partition(Replica())
+        world.take(partition, "a", 9)
+        world.state_port.refuse = ApiError(ErrorCode.KAFKA_STORAGE_ERROR)
+        world.clock.advance(30_000)
+        await turns()
+        world.state_port.refuse = None
+        world.clock.advance(RETRY_MS - 1)
+        await turns()
+        assert world.take(partition, "b", 9) == []
+        world.clock.advance(1)
+        await turns()
+        assert world.take(partition, "b", 9) == [(0, 9, 2)]
+
+    play(scenario, **EARLIEST)
+
+
 def test_the_last_delivery_that_comes_to_nothing_gives_the_records_up() -> None:
     async def scenario(world: ShareWorld) -> None:
         await world.beat("a", "t")
@@ -102,6 +121,19 @@ def test_what_a_member_holds_is_free_when_its_session_is_over() -> None:
         partition.release_soon("a")
         await turns()
         assert world.take(partition, "b", 9) == [(0, 9, 2)]
+
+    play(scenario, **EARLIEST)
+
+
+def test_what_a_member_acquires_in_its_next_session_stays_its_own() -> None:
+    async def scenario(world: ShareWorld) -> None:
+        await world.beat("a", "t")
+        partition = await world.partition(Replica())
+        world.take(partition, "a", 4)
+        partition.release_soon("a")
+        assert world.take(partition, "a", 9) == [(5, 9, 1)]
+        await turns()
+        assert world.take(partition, "b", 9) == [(0, 4, 2)]
 
     play(scenario, **EARLIEST)
 

@@ -127,3 +127,17 @@ def test_newer_stretches_lie_over_older_ones() -> None:
         StateBatch(3, 5, 2, 1),
         StateBatch(6, 9, 0, 1),
     )
+
+
+@pytest.mark.parametrize("updates_per_snapshot", [0, 500])
+def test_a_start_from_before_an_earlier_write_moved_it_moves_nothing(
+    updates_per_snapshot: int,
+) -> None:
+    world = World(updates_per_snapshot)
+    world.initialize()
+    world.write(3, StateBatch(4, 5, 2, 1))
+    world.write(6, StateBatch(3, 3, 2, 1))
+    world.write(3, StateBatch(6, 6, 0, 1), StateBatch(7, 8, 2, 1))
+    state = world.state()
+    assert (state.start_offset, state.complete_count) == (6, 2)
+    assert state.batches == (StateBatch(6, 6, 0, 1), StateBatch(7, 8, 2, 1))
