@@ -18,12 +18,18 @@ PARTS = (
     "simulation",
     "transactions",
     "groups",
+    "shares",
     "power",
     "kill9",
     "transactional-copy",
     "streams",
 )
-SIMULATED = {"simulation": "records", "transactions": "transactions", "groups": "groups"}
+SIMULATED = {
+    "simulation": "records",
+    "transactions": "transactions",
+    "groups": "groups",
+    "shares": "shares",
+}
 """Tables of simulated lives, and what is lived through in each."""
 
 

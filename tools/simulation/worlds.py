@@ -5,11 +5,13 @@ from collections.abc import Callable
 from tools.simulation import run as records
 from tools.simulation.groups import run as groups
 from tools.simulation.life import Ran
+from tools.simulation.shares import run as shares
 from tools.simulation.transactions import run as transactions
 
 WORLDS: dict[str, Callable[..., Ran]] = {
     "records": records.run,
     "transactions": transactions.run,
     "groups": groups.run,
+    "shares": shares.run,
 }
 """Each is called with a seed, and perhaps `trace`, a list for every line of what happened."""

@@ -1,0 +1,1 @@
+"""Share groups whose members come, stall, renew, leave or die."""
