@@ -3,20 +3,27 @@
 A fetch is answered when the bytes it may have reach `min_bytes`, when any of its
 partitions has something to say other than records, or when `max_wait_ms` is over.
 It takes its bytes when its answer may leave, not while it stands behind others.
+
+A consumer reads what is committed, from the leader or from a follower; where it says in which
+rack it is, the leader may send it to a replica there (KIP-392). A follower reads all there is,
+from the leader alone, and its offsets say what it has; not so where its history is another
+than the leader's, which it is told instead (`replica/following.py`).
 """
 
 from functools import partial
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from ottla.handlers.context import Context, Reply
 from ottla.handlers.fetch_sessions import NO_SESSION, FetchSet, Wanted
-from ottla.handlers.resolve import leader_of, topic_of
+from ottla.handlers.resolve import follower_of, leader_of, topic_of
+from ottla.metadata.image import TopicImage
 from ottla.model.clock import Timer
 from ottla.model.errors import ApiError, ErrorCode, StorageError
-from ottla.model.ids import ZERO_UUID, Offset
+from ottla.model.ids import NO_BROKER, ZERO_UUID, BrokerId, Offset
 from ottla.model.isolation import IsolationLevel
 from ottla.model.parts import Buffer
 from ottla.model.workers import Lane, Later
+from ottla.replica.closest import nearest
 from ottla.replica.partition import Partition
 from ottla.storage.cold import ColdRead
 from ottla.storage.log import Log
@@ -32,8 +39,11 @@ from ottla.wire.generated.fetch import (
 )
 from ottla.wire.generated.fetch import EpochEndOffset as DivergingEpoch
 
+CLUSTER_NAME = "kafka-cluster"
+FIRST_FROM_FOLLOWERS = 11
 FIRST_WITH_IDS = 13
 FIRST_WITH_LEADERS = 16
+RACK_AWARE = "RackAwareReplicaSelector"
 MAX_BYTES = 2**31 - 1
 MAX_PARTITIONS = 100_000
 """More in one fetch than any client has; a bound on what a request may cost."""
@@ -45,6 +55,7 @@ UNRESOLVED = (
 )
 """Errors found before a log is asked; Kafka answers them last, with no aborted transactions, not null."""
 
+MOVED = ErrorCode.NOT_LEADER_OR_FOLLOWER
 MISPLACED = (ErrorCode.NOT_LEADER_OR_FOLLOWER, ErrorCode.FENCED_LEADER_EPOCH)
 """Errors at which a client is told who leads (KIP-951)."""
 
@@ -55,16 +66,12 @@ def fetch(context: Context, request: FetchRequest) -> FetchResponse | Reply:
     if request.replica_state is not None:
         replica_id = request.replica_state.replica_id
     by_id = context.api_version >= FIRST_WITH_IDS
-    if replica_id >= 0:
-        # Nobody follows a broker without a cluster: a forged follower moves nothing.
-        fetch_set = FetchSet(by_id=by_id)
-        _update(context, fetch_set, request)
-        return Fetch(context, request, fetch_set, full=True, follower=True).start()
     opened = broker.fetch_sessions.open(
         request.session_id,
         request.session_epoch,
         by_id=by_id,
         now_ms=broker.transport_clock.now_ms(),
+        follower=replica_id if replica_id >= 0 else NO_BROKER,
     )
     if opened.fetch is None:
         return FetchResponse(error_code=opened.error)
@@ -82,6 +89,8 @@ def fetch(context: Context, request: FetchRequest) -> FetchResponse | Reply:
     elif not opened.full:
         broker.fetch_sessions.forget_empty(fetch_set)
     waiting = Fetch(context, request, fetch_set, full=opened.full)
+    if replica_id >= 0:
+        waiting.note_positions()
     return waiting.start()
 
 
@@ -113,6 +122,22 @@ def _take_over(wanted: Wanted, row: FetchPartition) -> None:
     wanted.last_fetched_epoch = row.last_fetched_epoch
 
 
+class Follower(NamedTuple):
+    """Another broker, which fetches for its replicas."""
+
+    broker_id: BrokerId
+    epoch: int
+    is_stale: bool
+    """It has registered anew since."""
+
+    def may_follow(self, replica: Partition) -> bool:
+        """Whether it has a replica, and is who it was when it got it."""
+        leadership = replica.leadership
+        return (
+            not self.is_stale and leadership is not None and self.broker_id in leadership.followers
+        )
+
+
 class Fetch:
     """One fetch request on its way to an answer."""
 
@@ -125,6 +150,7 @@ class Fetch:
         "_gathered",
         "_isolation",
         "_max_bytes",
+        "_rack",
         "_reply",
         "_request",
         "_timer",
@@ -138,13 +164,17 @@ class Fetch:
         fetch_set: FetchSet,
         *,
         full: bool,
-        follower: bool = False,
     ) -> None:
         self._context = context
         self._request = request
         self._fetch_set = fetch_set
         self._full = full
-        self._follower = follower
+        self._follower: Follower | None = None
+        self._rack = request.rack_id
+        if fetch_set.follower != NO_BROKER:
+            self._begin_as_follower()
+        elif self._rack and not _is_rack_aware(context):
+            self._rack = ""
         self._isolation = (
             IsolationLevel.READ_COMMITTED
             if request.isolation_level == 1
@@ -156,6 +186,43 @@ class Fetch:
         self._timer: Timer | None = None
         self._woken = False
         self._cold: list[tuple[PartitionData, Partition, ColdRead]] = []
+
+    # Followers
+
+    def _begin_as_follower(self) -> None:
+        """Note who it is: a broker, in this incarnation, whose positions may count."""
+        context, state = self._context, self._request.replica_state
+        broker_id = self._fetch_set.follower
+        epoch = -1 if state is None else state.replica_epoch
+        broker = context.broker.image.brokers.get(broker_id)
+        is_stale = broker is not None and 0 <= epoch < broker.epoch
+        self._follower = Follower(broker_id, epoch, is_stale)
+        self._rack = ""
+        self._fetch_set.hears_of_commits = _is_rack_aware(context)
+
+    def note_positions(self) -> None:
+        """Take over how far the follower is, in every partition of which the request says so.
+
+        An offset beyond which the follower's history is not the leader's says nothing.
+        """
+        fetch_set, follower = self._fetch_set, self._follower
+        assert follower is not None
+        now_ms = self._context.broker.transport_clock.now_ms()
+        for asked in self._request.topics:
+            for row in asked.partitions:
+                topic = asked.topic_id if fetch_set.by_id else asked.topic
+                wanted = fetch_set.wanted.get((topic, row.partition))
+                replica = None if wanted is None else self._resolve(wanted)
+                if replica is None or wanted is None:
+                    continue
+                log = replica.log
+                if not log.log_start_offset <= wanted.offset <= log.log_end_offset:
+                    continue
+                if wanted.last_fetched_epoch >= 0 and self._divergence(wanted, replica):
+                    continue
+                replica.follower_fetched(
+                    follower.broker_id, wanted.offset, row.log_start_offset, follower.epoch, now_ms
+                )
 
     def start(self) -> FetchResponse | Reply:
         ready = self._look()
@@ -186,20 +253,26 @@ class Fetch:
         available = 0
         ready = False
         quiet = []
+        isolation, is_consumer = self._isolation, self._follower is None
         for wanted in self._fetch_set.dirty:
             replica = self._resolve(wanted)
             if replica is None:
                 ready = True
                 continue
-            end = replica.readable_end(self._isolation)
             log = replica.log
+            end = replica.readable_end(isolation) if is_consumer else log.log_end_offset
+            if self._rack and self._preferred(wanted, replica) != NO_BROKER:
+                return True
             if wanted.last_fetched_epoch >= 0 and self._divergence(wanted, replica) is not None:
                 return True
             if wanted.offset >= end:
                 if wanted.offset > log.log_end_offset:
                     ready = True
-                elif not self._full and not self._has_news(wanted):
-                    quiet.append(wanted)
+                elif not self._full:
+                    if not self._has_news(wanted):
+                        quiet.append(wanted)
+                    elif self._fetch_set.hears_of_commits:
+                        ready = True
                 continue
             if wanted.offset < log.log_start_offset or minimum == 1:
                 return True
@@ -223,23 +296,34 @@ class Fetch:
     def _resolve(self, wanted: Wanted) -> Partition | None:
         """The replica to read a wanted partition from, watched; None with `wanted.error` set."""
         replica = self._leader(wanted)
-        if replica is not None and self._follower:
-            wanted.error = ErrorCode.NOT_LEADER_OR_FOLLOWER
-            return None
-        return replica
+        if self._follower is None or replica is None or self._follower.may_follow(replica):
+            return replica
+        wanted.error = ErrorCode.NOT_LEADER_OR_FOLLOWER
+        return None
+
+    def _may_read_from_a_follower(self) -> bool:
+        return self._follower is None and self._context.api_version >= FIRST_FROM_FOLLOWERS
 
     def _leader(self, wanted: Wanted) -> Partition | None:
         context = self._context
         replica = wanted.replica
         if replica is not None:
             code = replica.check_leader(wanted.current_leader_epoch)
+            if code is MOVED and self._may_read_from_a_follower():
+                code = replica.check_follower(wanted.current_leader_epoch)
             if code is None:
                 return replica
             wanted.error = code
             return None
-        topic = topic_of(
-            context, "READ", wanted.topic, wanted.topic_id, by_id=self._fetch_set.by_id
-        )
+        topic: TopicImage | ErrorCode
+        if self._follower is not None and not context.authorize(
+            "CLUSTER_ACTION", "CLUSTER", CLUSTER_NAME
+        ):
+            topic = ErrorCode.TOPIC_AUTHORIZATION_FAILED
+        else:
+            topic = topic_of(
+                context, "READ", wanted.topic, wanted.topic_id, by_id=self._fetch_set.by_id
+            )
         if isinstance(topic, ErrorCode):
             if topic is ErrorCode.UNKNOWN_TOPIC_ID and wanted.topic:
                 # The session knew the topic of this id, and another has its name now, or none.
@@ -253,6 +337,8 @@ class Fetch:
             return None
         wanted.topic = topic.name
         found = leader_of(context, topic, wanted.partition, wanted.current_leader_epoch)
+        if found is MOVED and self._may_read_from_a_follower():
+            found = follower_of(context, topic, wanted.partition, wanted.current_leader_epoch)
         if isinstance(found, ErrorCode):
             wanted.error = found
             return None
@@ -374,12 +460,19 @@ class Fetch:
         """Fill `row`; return the bytes taken and whether there is something to tell."""
         log = replica.log
         fetch_set = self._fetch_set
-        end = replica.readable_end(self._isolation)
+        is_consumer = self._follower is None
+        end = replica.readable_end(self._isolation) if is_consumer else log.log_end_offset
         row.high_watermark = replica.high_watermark
         row.last_stable_offset = log.last_stable_offset
         row.log_start_offset = log.log_start_offset
         if self._isolation is IsolationLevel.READ_COMMITTED:
             row.aborted_transactions = []
+        if self._rack:
+            preferred = self._preferred(wanted, replica)
+            if preferred != NO_BROKER:
+                row.preferred_read_replica = preferred
+                wanted.seen_high_watermark = -1
+                return 0, True
         size = 0
         divergence = self._divergence(wanted, replica) if wanted.last_fetched_epoch >= 0 else None
         try:
@@ -415,6 +508,8 @@ class Fetch:
             row.aborted_transactions = None
             wanted.seen_high_watermark = -1
             return 0, True
+        if size and not is_consumer:
+            self._note_served(replica)
         news = size > 0 or divergence is not None or self._has_news(wanted)
         wanted.seen_high_watermark = replica.high_watermark
         wanted.seen_start = log.log_start_offset
@@ -422,6 +517,26 @@ class Fetch:
             # Else it was served, or had no room: it is looked at again.
             fetch_set.dirty.pop(wanted, None)
         return size, news
+
+    def _note_served(self, replica: Partition) -> None:
+        leadership, follower = replica.leadership, self._follower
+        assert leadership is not None
+        assert follower is not None
+        leadership.followers[follower.broker_id].served(
+            replica.log.log_end_offset, self._context.broker.transport_clock.now_ms()
+        )
+
+    def _preferred(self, wanted: Wanted, replica: Partition) -> BrokerId:
+        """The follower that the consumer should read from rather than from this leader, or none."""
+        leadership = replica.leadership
+        if leadership is None:
+            return NO_BROKER
+        brokers = self._context.broker.image.brokers
+        return nearest(
+            leadership,
+            wanted.offset,
+            lambda broker: brokers[broker].rack == self._rack if broker in brokers else False,
+        )
 
     @staticmethod
     def _divergence(wanted: Wanted, replica: Partition) -> DivergingEpoch | None:
@@ -443,13 +558,19 @@ class Fetch:
             leader_id=state.leader, leader_epoch=state.leader_epoch
         )
         named = any(node.node_id == state.leader for node in response.node_endpoints)
-        if not named and not self._follower:
+        if not named and self._follower is None:
             host, port = context.address_of(state.leader)
             broker = context.broker.image.brokers.get(state.leader)
             rack = None if broker is None else broker.rack
             response.node_endpoints.append(
                 NodeEndpoint(node_id=state.leader, host=host, port=port, rack=rack)
             )
+
+
+def _is_rack_aware(context: Context) -> bool:
+    """Whether consumers are sent to replicas in their rack; no other selector is known."""
+    selector = context.broker.config.replica_selector_class
+    return selector is not None and selector.rpartition(".")[2] == RACK_AWARE
 
 
 def _known_by_name(row: tuple[Wanted, PartitionData]) -> bool:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from ottla.model.errors import ErrorCode
-from ottla.model.ids import LeaderEpoch, Offset, PartitionId, TopicName, Uuid
+from ottla.model.ids import NO_BROKER, BrokerId, LeaderEpoch, Offset, PartitionId, TopicName, Uuid
 from ottla.model.randomness import Randomness
 from ottla.replica.partition import Partition
 
@@ -74,6 +74,12 @@ class Wanted:
 class FetchSet:
     """The partitions of a fetch, and which of them may have news. A `Watcher` of each."""
 
+    follower: BrokerId = NO_BROKER
+    """The broker that fetches for its replicas; none: a consumer."""
+
+    hears_of_commits = False
+    """A follower is to be told at once what is committed: its consumers wait for it."""
+
     def __init__(self, *, by_id: bool) -> None:
         self.by_id = by_id
         self.wanted: dict[PartitionKey, Wanted] = {}
@@ -113,13 +119,13 @@ class FetchSet:
             self.unwatch(wanted)
             wanted.replica = replica
             self._watched[replica] = wanted
-            replica.watchers[self] = None
+            (replica.watchers if self.follower < 0 else replica.tails)[self] = None
 
     def unwatch(self, wanted: Wanted) -> None:
         replica, wanted.replica = wanted.replica, None
         if replica is not None:
             self._watched.pop(replica, None)
-            replica.watchers.pop(self, None)
+            (replica.watchers if self.follower < 0 else replica.tails).pop(self, None)
 
     def close(self) -> None:
         """Nobody reads through this set any more."""
@@ -146,6 +152,8 @@ class FetchSet:
         wanted = self._watched.get(partition)
         if wanted is not None:
             self.dirty[wanted] = None
+            if self.hears_of_commits and self.on_news is not None:
+                self.on_news(MAX_EPOCH)
 
     def changed(self, partition: Partition) -> None:
         wanted = self._watched.get(partition)
@@ -176,17 +184,30 @@ class FetchSessions:
     def __len__(self) -> int:
         return len(self._sessions)
 
-    def open(self, session_id: int, epoch: int, *, by_id: bool, now_ms: int) -> Opened:
-        """Find or begin the set a request speaks of; its partitions are still to be updated."""
+    def open(
+        self,
+        session_id: int,
+        epoch: int,
+        *,
+        by_id: bool,
+        now_ms: int,
+        follower: BrokerId = NO_BROKER,
+    ) -> Opened:
+        """Find or begin the set a request speaks of; its partitions are still to be updated.
+
+        Nobody goes on with a session that a `follower` began but that follower.
+        """
         if epoch in (INITIAL_EPOCH, FINAL_EPOCH):
             if session_id != NO_SESSION:
                 self.forget(session_id)
             fetch = FetchSet(by_id=by_id)
+            if follower != NO_BROKER:
+                fetch.follower = follower
             if epoch == INITIAL_EPOCH:
                 self._begin(fetch, now_ms)
             return Opened(fetch)
         session = self._sessions.get(session_id)
-        if session is None:
+        if session is None or session.follower != follower:
             return Opened(None, ErrorCode.FETCH_SESSION_ID_NOT_FOUND)
         if session.epoch != epoch:
             return Opened(None, ErrorCode.INVALID_FETCH_SESSION_EPOCH)

@@ -1,13 +1,15 @@
 """ListOffsets, DeleteRecords, OffsetForLeaderEpoch: questions about a log's offsets."""
 
+import asyncio
 from collections.abc import Coroutine, Mapping
-from typing import Any
+from functools import partial
+from typing import Any, TypeAlias
 
 from ottla.handlers.context import Context
 from ottla.handlers.resolve import leader_of, topic_by_name
 from ottla.handlers.slices import Slices, answer
 from ottla.model.errors import ApiError, ErrorCode, StorageError
-from ottla.model.ids import NO_LEADER_EPOCH, PartitionId, TopicName
+from ottla.model.ids import NO_LEADER_EPOCH, Offset, PartitionId, TopicName
 from ottla.model.isolation import IsolationLevel, ListOffsetsTimestamp
 from ottla.model.names import INTERNAL_TOPICS
 from ottla.model.steps import Steps
@@ -78,7 +80,9 @@ def _list_offsets(context: Context, request: ListOffsetsRequest) -> Steps[ListOf
         for partition in rows.values():
             once = (name, partition.partition_index) not in twice
             answered.partitions.append(
-                _list_partition(context, name, partition, isolation, once=once)
+                _list_partition(
+                    context, name, partition, isolation, once=once, follower=request.replica_id >= 0
+                )
             )
             yield
     return response
@@ -91,8 +95,12 @@ def _list_partition(
     isolation: IsolationLevel,
     *,
     once: bool,
+    follower: bool,
 ) -> ListOffsetsPartitionResponse:
-    """What there is to say of a partition; one that was not asked for only `once` is refused."""
+    """What there is to say of a partition; one that was not asked for only `once` is refused.
+
+    To a `follower` the log ends where it does, committed or not.
+    """
     row = ListOffsetsPartitionResponse(partition_index=asked.partition_index)
     found = topic_by_name(context, "DESCRIBE", name)
     if isinstance(found, ErrorCode):
@@ -106,7 +114,10 @@ def _list_partition(
         row.error_code = replica
         return row
     try:
-        _list(context.api_version, replica, asked, isolation, row)
+        if follower and asked.timestamp == ListOffsetsTimestamp.LATEST:
+            row.offset, row.leader_epoch = replica.log.log_end_offset, replica.leader_epoch
+        else:
+            _list(context.api_version, replica, asked, isolation, row)
     except ApiError as error:
         row.error_code = error.code
     except StorageError:
@@ -182,20 +193,65 @@ async def delete_records(context: Context, request: DeleteRecordsRequest) -> Del
             asked.setdefault(topic.name, {})[partition.partition_index] = partition
     slices = Slices(context.broker.transport_clock)
     response = DeleteRecordsResponse()
+    waits: list[Wait] = []
     for name, rows in asked.items():
         answered = DeleteRecordsTopicResult(name=name)
         response.topics.append(answered)
         for partition in rows.values():
-            answered.partitions.append(_delete_of_partition(context, name, partition))
+            answered.partitions.append(_delete_of_partition(context, name, partition, waits))
             if slices.is_over():
                 await slices.rest()
+    if waits:
+        await _followers_deleted(context, waits, request.timeout_ms)
     await slices.rest_before_answer()
     return response
 
 
+Wait: TypeAlias = tuple[Partition, Offset, DeleteRecordsPartitionResult]
+"""(partition, offset below which nobody may have records any more, the row that waits for it)"""
+
+
+async def _followers_deleted(context: Context, waits: list[Wait], timeout_ms: int) -> None:
+    """Fill the rows once every replica of a broker that lives has deleted its records, too."""
+    alive = context.broker.image.brokers
+    over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    left = {id(row): row for _, _, row in waits}
+
+    def done(replica: Partition, row: DeleteRecordsPartitionResult, error: ApiError | None) -> None:
+        if left.pop(id(row), None) is None:
+            return
+        if error is not None:
+            row.error_code = error.code
+        else:
+            row.low_watermark = replica.low_watermark(alive)
+        if not left:
+            end()
+
+    def end() -> None:
+        if not over.done():
+            over.set_result(None)
+
+    clock = context.broker.transport_clock
+    timer = clock.call_at(clock.now_ms() + max(0, timeout_ms), end)
+    callbacks = []
+    for replica, offset, row in waits:
+        callback = partial(done, replica, row)
+        callbacks.append((replica, callback))
+        replica.when_started(offset, alive, callback)
+    try:
+        await over
+    finally:
+        timer.cancel()
+        for replica, callback in callbacks:
+            replica.forget_start_wait(callback)
+    for row in left.values():
+        row.error_code = ErrorCode.REQUEST_TIMED_OUT
+
+
 def _delete_of_partition(
-    context: Context, name: TopicName, asked: DeleteRecordsPartition
+    context: Context, name: TopicName, asked: DeleteRecordsPartition, waits: list[Wait]
 ) -> DeleteRecordsPartitionResult:
+    """Delete the leader's records; `waits` gets what its followers have to do still."""
     row = DeleteRecordsPartitionResult(partition_index=asked.partition_index, low_watermark=-1)
     found = topic_by_name(context, "DELETE", name)
     if isinstance(found, ErrorCode):
@@ -209,7 +265,12 @@ def _delete_of_partition(
         row.error_code = replica
         return row
     try:
-        row.low_watermark = _delete(replica, asked)
+        offset = _delete(replica, asked)
+        low_watermark = replica.low_watermark(context.broker.image.brokers)
+        if low_watermark >= offset:
+            row.low_watermark = low_watermark
+        else:
+            waits.append((replica, offset, row))
     except ApiError as error:
         row.error_code = error.code
     except StorageError:
@@ -218,14 +279,16 @@ def _delete_of_partition(
 
 
 def _delete(replica: Partition, asked: DeleteRecordsPartition) -> int:
-    """Move the log's start, and return it.
+    """Move the log's start, and return the offset below which there is to be nothing.
 
     Raises:
         ApiError: POLICY_VIOLATION, the topic is compacted only; OFFSET_OUT_OF_RANGE.
     """
     if "delete" not in replica.log.config.cleanup_policy:
         raise ApiError(ErrorCode.POLICY_VIOLATION)
-    return replica.advance_log_start(replica.high_watermark if asked.offset == -1 else asked.offset)
+    offset = replica.high_watermark if asked.offset == -1 else asked.offset
+    replica.advance_log_start(offset)
+    return offset
 
 
 def offset_for_leader_epoch(

@@ -51,3 +51,16 @@ def leader_of(
             return ErrorCode.NOT_LEADER_OR_FOLLOWER
         return ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
     return replica.check_leader(current_leader_epoch) or replica
+
+
+def follower_of(
+    context: Context,
+    topic: TopicImage,
+    partition: PartitionId,
+    current_leader_epoch: int = -1,
+) -> Partition | ErrorCode:
+    """Do as `leader_of`, where this broker follows the partition."""
+    replica = context.broker.replicas.find(topic.topic_id, partition)
+    if replica is None:
+        return ErrorCode.NOT_LEADER_OR_FOLLOWER
+    return replica.check_follower(current_leader_epoch) or replica

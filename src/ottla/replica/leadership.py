@@ -62,6 +62,11 @@ class FollowerState:
         self.leader_end = leader_end
         self.fetched_ms = now_ms
 
+    def served(self, leader_end: Offset, now_ms: int) -> None:
+        """It was sent what it waited for, up to where the log ends now."""
+        self.leader_end = leader_end
+        self.fetched_ms = now_ms
+
 
 class Leadership:
     """The followers of a partition, its ISR, and the one that is proposed."""

@@ -62,7 +62,10 @@ class Watcher(Protocol):
         """The readable end moved; `size` bytes were appended since (0: not known)."""
 
     def start_moved(self, partition: "Partition") -> None:
-        """The log begins later than before; worth telling, not worth waking anybody for."""
+        """The log begins later than before; worth telling, not worth waking anybody for.
+
+        Who reads to the log's end hears so of what is committed, too.
+        """
 
     def changed(self, partition: "Partition") -> None:
         """Leadership or existence changed: look again."""
@@ -258,6 +261,16 @@ class Partition:
             return ErrorCode.UNKNOWN_LEADER_EPOCH
         return None
 
+    def check_follower(self, current_leader_epoch: LeaderEpoch) -> ErrorCode | None:
+        """Do as `check_leader` for who may read from a follower (KIP-392)."""
+        if self.leader == NO_BROKER:
+            return ErrorCode.NOT_LEADER_OR_FOLLOWER
+        if current_leader_epoch != NO_LEADER_EPOCH and current_leader_epoch != self.leader_epoch:
+            if current_leader_epoch < self.leader_epoch:
+                return ErrorCode.FENCED_LEADER_EPOCH
+            return ErrorCode.UNKNOWN_LEADER_EPOCH
+        return None
+
     # Writing
 
     def configure(self, config: LogConfig, rules: ProduceRules, min_isr: int = 1) -> None:
@@ -421,6 +434,8 @@ class Partition:
                 told = leadership.take_appended(before, committed, self.log.log_end_offset)
             for watcher in list(self.watchers):
                 watcher.advanced(self, told)
+        for tail in list(self.tails):
+            tail.start_moved(self)
 
     def _appended(self, size: int) -> None:
         """There is more for followers to fetch, though it is not committed yet."""
@@ -503,9 +518,9 @@ class Partition:
             raise ApiError(ErrorCode.NOT_LEADER_OR_FOLLOWER)
         moved = follower.end_offset != end_offset
         started = follower.log_start_offset != log_start_offset
-        follower.fetched(
-            end_offset, log_start_offset, broker_epoch, self.log.log_end_offset, now_ms
-        )
+        log_end = self.log.log_end_offset
+        assert end_offset <= log_end, (self, broker, end_offset)
+        follower.fetched(end_offset, log_start_offset, broker_epoch, log_end, now_ms)
         if moved:
             self.advance_high_watermark(0)
         if started:

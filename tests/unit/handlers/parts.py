@@ -127,7 +127,7 @@ class Brokerlet:
         self.clock = ManualClock()
         self.transport_clock = ManualClock()
         self.produce_timeouts = Timeouts(self.transport_clock)
-        self.config = SimpleNamespace(fetch_max_bytes=fetch_max_bytes)
+        self.config = SimpleNamespace(fetch_max_bytes=fetch_max_bytes, replica_selector_class=None)
         self.answers = SimpleNamespace(left=PLENTY)
         self.workers = Jobs()
         self.fetch_sessions = FetchSessions(slots, CountingRandomness())

@@ -1,21 +1,30 @@
 """What a fetch reads, how long it waits, and when it takes its bytes."""
 
+import dataclasses
 import errno
 from typing import Any
 
 import pytest
 from tests.unit.handlers.parts import PLENTY, Asker, Brokerlet, Reply, id_of
-from tests.unit.replica.parts import FLUSHED, alone
+from tests.unit.replica.parts import FLUSHED, alone, among
 from tests.unit.storage.parts import batch
 
 from ottla.handlers import fetch as fetch_handler
 from ottla.handlers import fetch_sessions
 from ottla.handlers.fetch import fetch
+from ottla.metadata.image import BrokerImage
 from ottla.model.errors import ApiError, ErrorCode, StorageError
 from ottla.model.workers import Lane
 from ottla.record.batch import batches
+from ottla.replica.partition import Partition
 from ottla.storage.memory_disk import MemoryDisk
-from ottla.wire.generated.fetch import FetchPartition, FetchRequest, FetchTopic, PartitionData
+from ottla.wire.generated.fetch import (
+    FetchPartition,
+    FetchRequest,
+    FetchTopic,
+    PartitionData,
+    ReplicaState,
+)
 
 ONE = len(batch())
 """Bytes of a batch of one record."""
@@ -38,8 +47,11 @@ class Consumer:
         max_bytes: int = PLENTY,
         committed: bool = False,
         session: tuple[int, int] = (0, -1),
+        follower: tuple[int, int] | None = None,
+        rack: str = "",
         **row: Any,
     ) -> Any:
+        """`follower` is a broker's id and epoch."""
         request = FetchRequest(
             max_wait_ms=wait_ms,
             min_bytes=min_bytes,
@@ -47,6 +59,10 @@ class Consumer:
             isolation_level=1 if committed else 0,
             session_id=session[0],
             session_epoch=session[1],
+            rack_id=rack,
+            replica_state=None
+            if follower is None
+            else ReplicaState(replica_id=follower[0], replica_epoch=follower[1]),
             topics=[
                 FetchTopic(
                     topic=name,
@@ -406,3 +422,186 @@ def test_a_session_that_wants_too_much_leaves_nothing_behind(
     with pytest.raises(ApiError):
         consumer.ask({("t", 0): 0, ("t", 1): 0}, session=(0, 0))
     assert len(consumer.broker.fetch_sessions) == 0
+
+
+# Followers
+
+EPOCH = 40
+"""Of the followers' brokers."""
+
+
+def leading(
+    *counts: int, isr: tuple[int, ...] = (1, 2), racks: dict[int, str] | None = None
+) -> Consumer:
+    """A leader of partitions that 2 and 3 follow."""
+    leader = Consumer()
+    with_records(leader, *counts)
+    brokers = {
+        broker: BrokerImage(broker, EPOCH, (racks or {}).get(broker), ()) for broker in (1, 2, 3)
+    }
+    leader.broker.image = dataclasses.replace(leader.broker.image, brokers=brokers)
+    for number in range(len(counts)):
+        leader.broker.partition("t", number).become_leader(among(1, isr=isr))
+    return leader
+
+
+def as_broker(broker: int = 2, epoch: int = EPOCH) -> dict[str, Any]:
+    return {"follower": (broker, epoch), "log_start_offset": 0}
+
+
+def test_a_follower_reads_what_is_not_committed_and_says_what_it_has() -> None:
+    leader = leading(0)
+    leader.broker.append("t", count=2)
+    partition = leader.broker.partition("t")
+    (row,) = rows(leader.ask({("t", 0): 0}, **as_broker()))
+    assert (bases(row), row.high_watermark) == ([0], 0)
+    (row,) = rows(leader.ask({("t", 0): 0}))
+    assert row.records == b"", "a consumer sees nothing of it"
+    (row,) = rows(leader.ask({("t", 0): 2}, **as_broker()))
+    assert (row.high_watermark, partition.high_watermark) == (2, 2)
+    (row,) = rows(leader.ask({("t", 0): 0}))
+    assert bases(row) == [0]
+
+
+def test_an_append_wakes_a_follower_and_a_commit_a_consumer() -> None:
+    leader = leading(0)
+    consumer = leader.ask({("t", 0): 0}, wait_ms=500)
+    follower = leader.ask({("t", 0): 0}, wait_ms=500, **as_broker())
+    leader.broker.append("t")
+    leader.broker.turn()
+    assert (len(follower.answers), consumer.answers) == (1, [])
+    leader.ask({("t", 0): 1}, wait_ms=500, **as_broker())
+    leader.broker.turn()
+    assert bases(rows(consumer.answers[0])[0]) == [0]
+
+
+@pytest.mark.parametrize(
+    ("broker", "epoch", "code"),
+    [
+        (4, EPOCH, ErrorCode.NOT_LEADER_OR_FOLLOWER),
+        (1, EPOCH, ErrorCode.NOT_LEADER_OR_FOLLOWER),
+        (2, EPOCH - 1, ErrorCode.NOT_LEADER_OR_FOLLOWER),
+        (2, EPOCH + 1, ErrorCode.NONE),  # this broker may be the one that does not know yet
+        (2, -1, ErrorCode.NONE),
+    ],
+)
+def test_who_is_no_replica_or_one_of_the_past_is_refused(
+    broker: int, epoch: int, code: ErrorCode
+) -> None:
+    leader = leading(0)
+    leader.broker.append("t")
+    (row,) = rows(leader.ask({("t", 0): 1}, **as_broker(broker, epoch)))
+    assert row.error_code == code
+    moved = leader.broker.partition("t").high_watermark
+    assert moved == (1 if code is ErrorCode.NONE else 0)
+
+
+def test_what_lies_in_another_history_does_not_count() -> None:
+    leader = leading(0)
+    leader.broker.append("t", count=2)
+    partition = leader.broker.partition("t")
+    partition.become_leader(among(5, isr=(1, 2)))
+    leader.broker.append("t", count=2)
+    (row,) = rows(leader.ask({("t", 0): 4}, last_fetched_epoch=3, **as_broker()))
+    assert (row.diverging_epoch.epoch, row.diverging_epoch.end_offset) == (1, 2)
+    (row,) = rows(leader.ask({("t", 0): 9}, last_fetched_epoch=5, **as_broker()))
+    assert row.diverging_epoch.end_offset == 4
+    (row,) = rows(leader.ask({("t", 0): 9}, **as_broker()))
+    assert row.error_code == ErrorCode.OFFSET_OUT_OF_RANGE
+    assert partition.high_watermark == 0
+    leader.ask({("t", 0): 4}, last_fetched_epoch=5, **as_broker())
+    assert partition.high_watermark == 4
+
+
+def test_a_followers_session_tells_what_is_committed_with_the_next_news() -> None:
+    leader = leading(0, 0)
+    offsets = {("t", 0): 0, ("t", 1): 0}
+    answer = leader.ask(offsets, session=(0, 0), **as_broker())
+    session = answer.session_id
+    assert session
+    leader.broker.append("t", 0)
+    answer = leader.ask({}, wait_ms=500, session=(session, 1), follower=(2, EPOCH))
+    assert [bases(row) for row in rows(answer)] == [[0]]
+    answer = leader.ask({("t", 0): 1}, wait_ms=500, session=(session, 2), **as_broker())
+    assert answer.answers == [], "the high watermark alone wakes nobody"
+    leader.broker.append("t", 1)
+    leader.broker.turn()
+    second, first = rows(answer.answers[0])
+    assert (first.high_watermark, first.records, bases(second)) == (1, b"", [0])
+
+
+def test_where_consumers_read_from_followers_they_are_told_at_once() -> None:
+    leader = leading(0)
+    leader.broker.config.replica_selector_class = "some.RackAwareReplicaSelector"
+    session = leader.ask({("t", 0): 0}, session=(0, 0), **as_broker()).session_id
+    leader.broker.append("t", 0)
+    leader.ask({}, session=(session, 1), follower=(2, EPOCH))
+    answer = leader.ask({("t", 0): 1}, wait_ms=500, session=(session, 2), **as_broker())
+    assert [row.high_watermark for row in rows(answer)] == [1]
+
+
+def test_nobody_goes_on_with_a_followers_session() -> None:
+    leader = leading(0)
+    session = leader.ask({("t", 0): 0}, session=(0, 0), **as_broker()).session_id
+    for who in ({}, as_broker(3)):
+        answer = leader.ask({}, session=(session, 1), **who)
+        assert answer.error_code == ErrorCode.FETCH_SESSION_ID_NOT_FOUND
+
+
+@pytest.mark.parametrize("partitions", [1, 30])
+def test_a_poll_looks_at_what_is_new_however_many_are_followed(
+    partitions: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counted, not timed."""
+    leader = leading(*[0] * partitions)
+    offsets = {("t", number): 0 for number in range(partitions)}
+    session = leader.ask(offsets, session=(0, 0), **as_broker()).session_id
+    leader.ask({}, session=(session, 1), wait_ms=500, follower=(2, EPOCH))
+    leader.broker.transport_clock.advance(500)
+    checks = []
+    real = Partition.check_leader
+    monkeypatch.setattr(
+        Partition, "check_leader", lambda self, epoch: checks.append(self) or real(self, epoch)
+    )
+    for poll in range(10):
+        leader.broker.append("t")
+        leader.ask({("t", 0): poll}, session=(session, poll + 2), wait_ms=500, **as_broker())
+    assert len(checks) <= 5 * 10
+
+
+def test_a_consumer_reads_from_a_follower_what_is_committed_there() -> None:
+    follower = Consumer()
+    with_records(follower, 3)
+    partition = follower.broker.partition("t")
+    partition.become_follower(among(4, leader=2))
+    partition.high_watermark = 2
+    (row,) = rows(follower.ask({("t", 0): 0}, current_leader_epoch=4))
+    assert (bases(row), row.high_watermark) == ([0, 1], 2)
+    (row,) = rows(follower.ask({("t", 0): 0}, current_leader_epoch=3))
+    assert row.error_code == ErrorCode.FENCED_LEADER_EPOCH
+    older = Asker(follower.broker, 10)
+    follower.context = older
+    (row,) = rows(follower.ask({("t", 0): 0}))
+    assert row.error_code == ErrorCode.NOT_LEADER_OR_FOLLOWER
+    follower.context = Asker(follower.broker, 18)
+    (row,) = rows(follower.ask({("t", 0): 0}, **as_broker(3)))
+    assert row.error_code == ErrorCode.NOT_LEADER_OR_FOLLOWER
+
+
+def test_a_consumer_is_sent_to_the_replica_in_its_rack() -> None:
+    leader = leading(2, racks={1: "a", 2: "b", 3: "c"})
+    leader.ask({("t", 0): 2}, **as_broker())
+
+    def sent_to(rack: str, offset: int = 0) -> tuple[int, bytes]:
+        (row,) = rows(leader.ask({("t", 0): offset}, rack=rack, wait_ms=500))
+        return row.preferred_read_replica, bytes(row.records)
+
+    assert sent_to("b")[0] == -1, "it is not asked for"
+    leader.broker.config.replica_selector_class = (
+        "org.apache.kafka.common.replica.RackAwareReplicaSelector"
+    )
+    assert sent_to("b") == (2, b"")
+    assert sent_to("a")[0] == -1
+    assert sent_to("c")[0] == -1, "not in sync"
+    assert sent_to("")[0] == -1
+    assert sent_to("nowhere")[0] == -1

@@ -19,10 +19,14 @@ EARLIEST = int(ListOffsetsTimestamp.EARLIEST)
 LONG_AGO, NEVER = 0, 1 << 60
 
 
-def ask(broker: Brokerlet, timestamp: int, version: int = 8) -> tuple[int, int]:
+def ask(
+    broker: Brokerlet, timestamp: int, version: int = 8, replica_id: int = -1
+) -> tuple[int, int]:
     """(error, offset) of partition 0 of "t"."""
     row = ListOffsetsPartition(partition_index=0, timestamp=timestamp)
-    request = ListOffsetsRequest(topics=[ListOffsetsTopic(name="t", partitions=[row])])
+    request = ListOffsetsRequest(
+        replica_id=replica_id, topics=[ListOffsetsTopic(name="t", partitions=[row])]
+    )
     response = list_offsets(Asker(broker, version), request)  # type: ignore[arg-type]
     (answer,) = response.topics[0].partitions  # type: ignore[union-attr]
     return answer.error_code, answer.offset
@@ -77,3 +81,9 @@ def test_it_knows_once_all_that_was_there_is_committed(broker: Brokerlet) -> Non
     partition.advance_high_watermark(0)
     broker.append("t", count=1)
     assert ask(broker, LATEST) == (0, 3), "what was appended since was not told to anybody"
+
+
+def test_to_a_follower_the_log_ends_where_it_does(broker: Brokerlet) -> None:
+    begin_to_lead(broker)
+    assert ask(broker, LATEST, replica_id=2) == (0, 3)
+    assert ask(broker, EARLIEST, replica_id=2) == (0, 0)

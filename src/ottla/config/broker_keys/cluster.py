@@ -86,7 +86,7 @@ CLUSTER_KEYS = (
         "How often the high watermarks are written to disk."),
     Key("replica.lag.time.max.ms", LONG, 30000, None, READ_ONLY, NOT_YET,
         "A follower that has not caught up with its leader for this long leaves the in-sync set."),
-    Key("replica.selector.class", STRING, None, None, READ_ONLY, NOT_YET,
+    Key("replica.selector.class", STRING, None, None, READ_ONLY, YES,
         "How a leader picks the replica a consumer should read from. Kafka's rack-aware class name "
         "switches rack-aware reading on; Ottla loads no Java classes."),
     Key("replica.socket.receive.buffer.bytes", INT, 65536, None, READ_ONLY, NOT_YET,
