@@ -127,15 +127,23 @@ class FakeContext:
 
 OURS = frozenset(
     {
+        "broker.session.timeout.ms",
         "group.consumer.settling.heartbeat.interval.ms",
         "group.drop.members.on.disconnect",
         "group.share.settling.heartbeat.interval.ms",
         "group.streams.settling.heartbeat.interval.ms",
         "log.dir.max.bytes",
+        "metadata.etcd.endpoints",
+        "metadata.etcd.password",
+        "metadata.etcd.prefix",
+        "metadata.etcd.ssl.ca",
+        "metadata.etcd.ssl.certificate",
+        "metadata.etcd.ssl.key",
+        "metadata.etcd.user",
         "record.validation",
     }
 )
-"""Settings that Kafka does not have."""
+"""Settings that Kafka does not have, and one whose default is another."""
 
 
 def _snake(name: str) -> str:
