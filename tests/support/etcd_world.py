@@ -20,6 +20,9 @@ T = TypeVar("T")
 HERE = "10.0.0.1"
 PREFIX = "/ottla/"
 
+MAX_SECONDS = 10_000
+"""Of virtual time: timers that come again and again would let a test hang otherwise."""
+
 
 class EtcdWorld:
     """Members at 10.0.0.11, 12, ... on a network that cuts bytes as `seed` says."""
@@ -71,7 +74,8 @@ def play(
         world = EtcdWorld(members, seed)
         await world.begin()
         try:
-            return await case(world)
+            async with asyncio.timeout(MAX_SECONDS):
+                return await case(world)
         finally:
             await world.end()
 

@@ -81,6 +81,20 @@ def test_cores_are_packages_of_the_tree() -> None:
     assert set(CORES) <= {package for row in layers() for package in row}
 
 
+def test_the_client_of_etcd_is_imported_only_when_it_is_needed() -> None:
+    """At the head of a module, that is, only by its own modules: a single node does without."""
+    found = []
+    for path in SOURCE.rglob("*.py"):
+        if path.parent == SOURCE / "metadata" and "etcd" in path.stem:
+            continue
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(
+                ("ottla.metadata.etcd_", "ottla.metadata.store_etcd")
+            ):
+                found.append(path.relative_to(SOURCE).as_posix())
+    assert not found
+
+
 @pytest.mark.parametrize(
     ("source", "uses"),
     [

@@ -44,7 +44,7 @@ class EtcdClient:
             StorageError: a file for TLS cannot be used.
         """
         parsed = options.parsed_endpoints()
-        self.endpoints = Endpoints(parsed)
+        self.endpoints = Endpoints(parsed, options.first_endpoint)
         self.lineage = lineage if lineage is not None else Lineage()
         self.answers = 0
         """How many calls were answered so far."""
@@ -165,7 +165,7 @@ class EtcdClient:
                             if isinstance(error, EtcdError) and not error.is_of_the_member:
                                 raise
                             last = error
-                            self.endpoints.failed(endpoint, error)
+                            self._leave(endpoint, error)
                             if not may_repeat and not isinstance(error, NotSentError):
                                 raise
                     if self.is_closed or only is not None:
@@ -175,8 +175,15 @@ class EtcdClient:
         except DeadlineError as error:
             if last is not None:
                 raise DeadlineError(f"{error}; before, {last}") from last
-            self.endpoints.failed(self.endpoints.current, error)
+            self._leave(only or self.endpoints.current, error)
             raise
+
+    def _leave(self, endpoint: Endpoint, error: PeerError) -> None:
+        """Ask another one next; the idle connections of a dead machine look as good as any."""
+        self.endpoints.failed(endpoint, error)
+        idle, self._idle[endpoint] = self._idle[endpoint], []
+        for connection in idle:
+            connection.abort()
 
     def _order(self, only: Endpoint | None) -> Iterable[Endpoint]:
         return self.endpoints.order() if only is None else (only,)

@@ -11,9 +11,10 @@ log = logging.getLogger("ottla.metadata")
 class Endpoints:
     """One is asked until it fails, then the next in turn."""
 
-    def __init__(self, endpoints: Sequence[Endpoint]) -> None:
+    def __init__(self, endpoints: Sequence[Endpoint], first: int = 0) -> None:
+        """`first` counts round and round."""
         self._endpoints = tuple(endpoints)
-        self._current = 0
+        self._current = first % len(self._endpoints)
         self._failures: dict[Endpoint, str] = {}
 
     @property

@@ -59,7 +59,10 @@ class TlsFiles(NamedTuple):
 @dataclass(frozen=True, kw_only=True)
 class EtcdOptions:
     endpoints: Sequence[str]
-    """Members of one etcd cluster. The first that answers is used until it fails."""
+    """Members of one etcd cluster. One is used until it fails, then the next in turn."""
+
+    first_endpoint: int = 0
+    """Which to begin with, counted round and round: broker ids spread the brokers over etcd."""
 
     prefix: str = "/ottla/"
     """Of every key. A slash at the end is added where it is missing."""

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from ottla.metadata.etcd_changes import WholeRevisions
 from ottla.metadata.etcd_client import RETRY_PAUSE_MS, EtcdClient, EtcdStream
 from ottla.metadata.etcd_errors import EtcdError
-from ottla.metadata.etcd_messages import Keys
+from ottla.metadata.etcd_messages import Keys, Page
 from ottla.metadata.etcd_options import Endpoint
 from ottla.metadata.store import Changes, CompactedError, Revision
 from ottla.model.errors import PeerError
@@ -48,9 +48,14 @@ class Watch:
         if self._lags_since_ms is None:
             self._lags_since_ms = now_ms
             return False
-        if now_ms - self._lags_since_ms >= timeout_ms and self._stream is not None:
-            self._stream.abort()
+        if now_ms - self._lags_since_ms >= timeout_ms:
+            self.abort()
         return True
+
+    def abort(self) -> None:
+        """Give the connection up, if there is one; another is made."""
+        if self._stream is not None:
+            self._stream.abort()
 
     async def changes(self) -> AsyncIterator[Changes]:
         """Yield until the store is closed.
@@ -106,26 +111,28 @@ class Watch:
 
         Raises:
             StorageError: it has another one.
-            CompactedError: it cannot tell, for it has forgotten that far back.
         """
-        key, revision = self._witness or Witness("", 0)
-        start = self._keys.encode(key)
-        try:
-            answer = await self._client.call(
-                "kv/range",
-                {"key": start, "revision": str(revision)},
-                may_repeat=True,
-                only=endpoint,
-            )
-        except EtcdError as error:
-            if error.is_compacted:
-                raise CompactedError(f"etcd forgot revision {revision}, seen last") from error
-            raise
         if self._witness is None:
+            await self._range(endpoint, "", 0)
             return
-        version = self._keys.page(answer).versions.get(key)
+        key, revision = self._witness
+        try:
+            page = await self._range(endpoint, key, revision)
+        except EtcdError as error:
+            if not error.is_compacted:
+                raise
+            self._witness = None  # the watch may have come further, and hears if it has not
+            await self._range(endpoint, "", 0)
+            return
+        version = page.versions.get(key)
         if version is None or version.mod_revision != revision:
             self._client.lineage.break_off(
                 f"etcd's history is another one: {key!r} was put at revision {revision}, "
                 "and etcd does not know it"
             )
+
+    async def _range(self, endpoint: Endpoint, key: str, revision: Revision) -> Page:
+        """Return the key as of `revision`; 0 is now."""
+        body = {"key": self._keys.encode(key), "revision": str(revision)}
+        answer = await self._client.call("kv/range", body, may_repeat=True, only=endpoint)
+        return self._keys.page(answer)

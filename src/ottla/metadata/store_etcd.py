@@ -48,8 +48,13 @@ MAX_OPERATIONS = 128
 MAX_REQUEST_BYTES = 1_500_000
 """Of one transaction: etcd's `--max-request-bytes` (1.5 MiB) without its own overhead."""
 
+FIRST_PAGE_KEYS = 20
 PAGE_KEYS = 1_000
-"""Loaded at once; fewer where etcd says that the answer gets too long."""
+PAGE_BYTES = 1 << 20
+"""Loaded at once: a few keys first, then as many as, by the last page, come to so many bytes."""
+
+KEY_BYTES = 100
+"""What a key takes beside its value, roughly."""
 
 LOADS = 5
 """How often a load begins anew because its revision was compacted meanwhile."""
@@ -214,7 +219,7 @@ class EtcdStore:
     async def _load(self) -> Snapshot:
         items: dict[str, bytes] = {}
         versions: dict[str, KeyVersion] = {}
-        start, revision, limit = self._keys.encode(""), 0, PAGE_KEYS
+        start, revision, limit = self._keys.encode(""), 0, FIRST_PAGE_KEYS
         while True:
             try:
                 answer = await self._call("kv/range", self._keys.range(start, limit, revision))
@@ -230,6 +235,8 @@ class EtcdStore:
             if not page.more:
                 break
             start = self._keys.after(next(reversed(page.items)))
+            size = sum(map(len, page.items.values())) // len(page.items) + KEY_BYTES
+            limit = max(1, min(PAGE_KEYS, PAGE_BYTES // size))
         items.pop(PROGRESS_KEY, None)
         versions.pop(PROGRESS_KEY, None)
         return Snapshot(revision, items, versions)
@@ -245,7 +252,9 @@ class EtcdStore:
                     await self._call("kv/range", self._keys.range(self._keys.encode(""), 1, 0))
                 answers = self._client.answers
                 await self._help(revision)
-            except StorageError:
+            except StorageError:  # each watch is to raise it, too
+                for watch in self._watches:
+                    watch.abort()
                 return
             except PeerError as error:
                 log.debug("etcd cannot be asked how far it is: %s", error)

@@ -183,6 +183,31 @@ def test_a_user_that_etcd_does_not_ask_for_does_no_harm() -> None:
     play(case)
 
 
+def test_brokers_may_begin_at_different_members() -> None:
+    async def case(world: EtcdWorld) -> None:
+        for etcd in world.etcds:
+            etcd.answer = always(ANSWER)
+        for broker_id in range(6):
+            await world.client(first_endpoint=broker_id).call("kv/range", {}, may_repeat=True)
+        assert [len(etcd.asked) for etcd in world.etcds] == [2, 2, 2]
+
+    play(case, members=3)
+
+
+def test_idle_connections_that_are_dead_cost_one_deadline_together() -> None:
+    async def case(world: EtcdWorld) -> None:
+        world.etcds[0].answer = always(ANSWER)
+        client = world.client(attempt_timeout_ms=1_000)
+        await asyncio.gather(*(client.call("kv/range", {}, may_repeat=True) for _ in range(10)))
+        for link in world.network.between(HERE, "10.0.0.11"):
+            link.leave_half_open(link.server)
+        before = world.seconds()
+        await client.call("kv/range", {}, may_repeat=True)
+        assert 1.0 <= world.seconds() - before < 1.2
+
+    play(case)
+
+
 def test_connections_are_used_again_and_bounded() -> None:
     async def case(world: EtcdWorld) -> None:
         (etcd,) = world.etcds

@@ -45,6 +45,7 @@ async def created(world: EtcdWorld, member: int = 0) -> tuple[int, Stream]:
     request, stream = await world.etcds[member].streams.get()
     assert request["progress_notify"] is True
     assert request["fragment"] is True
+    assert world.etcds[member].headers[-1]["grpc-metadata-hasleader"] == "true"
     stream.send(created=True)
     return int(request["start_revision"]), stream
 
@@ -148,16 +149,9 @@ def test_changes_that_come_too_late_are_a_reason_to_load_again() -> None:
     play(case)
 
 
-@pytest.mark.parametrize(
-    ("remembered", "error"),
-    [
-        ({"a": 4}, StorageError),
-        ({}, StorageError),
-        (refusal(11, COMPACTED), CompactedError),
-    ],
-)
+@pytest.mark.parametrize("remembered", [{"a": 4}, {}])
 def test_an_etcd_with_another_history_is_noticed_when_the_watch_is_made_again(
-    remembered: dict[str, int] | bytes, error: type[Exception]
+    remembered: dict[str, int],
 ) -> None:
     async def case(world: EtcdWorld) -> None:
         remembers(world, {"a": 5})
@@ -167,15 +161,52 @@ def test_an_etcd_with_another_history_is_noticed_when_the_watch_is_made_again(
         _, stream = await created(world)
         stream.send(events=[event("a", 5)])
         await seen
-        if isinstance(remembered, bytes):
-            world.etcds[0].answer = lambda path, body: remembered
-        else:
-            remembers(world, remembered)
+        remembers(world, remembered)
         stream.close()
-        with pytest.raises(error, match=r"another one|forgot"):
+        with pytest.raises(StorageError, match="another one"):
             await anext(watch)
         asked, body = world.etcds[0].asked[-1]
         assert (asked, key_of(body), body["revision"]) == ("kv/range", PREFIX + "a", "5")
+
+    play(case)
+
+
+def test_a_watch_that_went_on_beyond_what_is_forgotten_goes_on() -> None:
+    async def case(world: EtcdWorld) -> None:
+        remembers(world, {"a": 5})
+        (etcd,) = world.etcds
+        watch = world.watch(world.client(), 0).changes()
+        seen = asyncio.ensure_future(anext(watch))
+        _, stream = await created(world)
+        stream.send(events=[event("a", 5)])
+        await seen
+        seen = asyncio.ensure_future(anext(watch))
+        remembered = etcd.answer
+        etcd.answer = lambda path, body: (
+            refusal(11, COMPACTED) if body["revision"] == "5" else remembered(path, body)
+        )
+        stream.close()
+        start, stream = await created(world)
+        assert start == 6
+        stream.send(events=[event("b", 9)])
+        assert await seen == changes(9, "b")
+        await watch.aclose()
+
+    play(case)
+
+
+def test_every_watch_hears_that_etcd_is_another_one() -> None:
+    async def case(world: EtcdWorld) -> None:
+        remembers(world, {}, now=5)
+        store = world.store()
+        watching = [asyncio.ensure_future(anext(store.watch(5))) for _ in range(2)]
+        for _ in watching:
+            await created(world)
+        world.etcds[0].answer = lambda path, body: ok({"header": header(5, cluster_id=8)})
+        await asyncio.sleep(5)
+        for each in watching:
+            with pytest.raises(StorageError, match="cluster id was 7 and is 8"):
+                await each
 
     play(case)
 
@@ -198,6 +229,31 @@ def test_a_silent_watch_is_made_anew_elsewhere_when_it_lags() -> None:
         await watch.aclose()
 
     play(case, members=2)
+
+
+def test_a_watch_that_is_always_a_little_behind_keeps_its_connection() -> None:
+    async def case(world: EtcdWorld) -> None:
+        now = 5
+
+        def answer(path: str, body: Any) -> bytes:
+            return ok({"header": header(now + 3), "succeeded": True})
+
+        world.etcds[0].answer = answer
+        store = world.store(progress_interval_ms=1_000, watch_timeout_ms=3_000)
+        watch = store.watch(4)
+        seen = asyncio.ensure_future(anext(watch))
+        _, stream = await created(world)
+        for _ in range(30):
+            stream.send(events=[event("a", now)])
+            assert await seen == changes(now, "a")
+            now += 1
+            seen = asyncio.ensure_future(anext(watch))
+            await asyncio.sleep(2)
+        assert world.etcds[0].streams.empty()
+        await store.close()
+        await asyncio.wait([seen])
+
+    play(case)
 
 
 def test_a_watch_nobody_reads_from_is_left_alone() -> None:

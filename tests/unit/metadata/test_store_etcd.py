@@ -18,7 +18,7 @@ from ottla.metadata.store import (
     TooLargeError,
     TransactResult,
 )
-from ottla.metadata.store_etcd import LOADS, PAGE_KEYS, EtcdStore
+from ottla.metadata.store_etcd import FIRST_PAGE_KEYS, LOADS, PAGE_KEYS, EtcdStore
 from ottla.model.errors import PeerError, StorageError
 
 COMPACTED = refusal(11, "etcdserver: mvcc: required revision has been compacted")
@@ -49,7 +49,7 @@ def pages(world: EtcdWorld, keys: list[str], failures: list[bytes]) -> None:
     world.etcds[0].answer = answer
 
 
-NAMES = [f"{n:05}" for n in range(2 * PAGE_KEYS + 1)]
+NAMES = [f"{n:05}" for n in range(FIRST_PAGE_KEYS + PAGE_KEYS + 1)]
 
 
 def test_a_load_is_paged_at_the_revision_of_its_first_page() -> None:
@@ -62,8 +62,9 @@ def test_a_load_is_paged_at_the_revision_of_its_first_page() -> None:
         bodies = [body for _, body in world.etcds[0].asked]
         assert [body["revision"] for body in bodies] == ["0", "9", "9"]
         assert [key_of(body) for body in bodies] == [
-            PREFIX, PREFIX + NAMES[PAGE_KEYS - 1] + "\0", PREFIX + NAMES[2 * PAGE_KEYS - 1] + "\0",
+            PREFIX, PREFIX + NAMES[FIRST_PAGE_KEYS - 1] + "\0", PREFIX + NAMES[-2] + "\0",
         ]  # fmt: skip
+        assert [body["limit"] for body in bodies] == [FIRST_PAGE_KEYS, PAGE_KEYS, PAGE_KEYS]
 
     play(case)
 
@@ -84,7 +85,8 @@ def test_pages_that_get_too_long_are_made_shorter() -> None:
         too_long = refusal(8, "grpc: received message larger than max (5000000 vs. 4194304)")
         pages(world, NAMES, [too_long])
         assert len((await world.store().load()).items) == len(NAMES)
-        assert {body["limit"] for _, body in world.etcds[0].asked} == {PAGE_KEYS, PAGE_KEYS // 10}
+        limits = [body["limit"] for _, body in world.etcds[0].asked]
+        assert limits == [FIRST_PAGE_KEYS, PAGE_KEYS, PAGE_KEYS // 10, PAGE_KEYS]
 
     play(case)
 
@@ -120,7 +122,10 @@ def test_a_transaction_as_etcd_gets_it() -> None:
             )
         ]  # fmt: skip
         etcd.answer = always({"header": header(13)})
-        assert await store.transact([], []) == TransactResult(False, 13)
+        assert await store.transact([Compare("a", 4)], []) == TransactResult(False, 13)
+        assert etcd.asked[-1][1]["success"] == [
+            {"request_range": {"key": encoded(""), "count_only": True}}
+        ]
 
     play(case)
 
