@@ -9,8 +9,21 @@ from pathlib import Path
 
 import click
 from tests.support.target import running_target
-from tools.proof import frames, fuzz, kill9, power, simulation, streams, table, transactional_copy
+from tools.cluster.network import NoNetworkError
+from tools.proof import (
+    cluster_faults,
+    frames,
+    fuzz,
+    kill9,
+    power,
+    simulation,
+    streams,
+    table,
+    transactional_copy,
+)
 from tools.subject import Ottla
+
+from ottla.cli.etcd_binary import EtcdNotFoundError
 
 PARTS = (
     "decoders",
@@ -21,6 +34,7 @@ PARTS = (
     "shares",
     "power",
     "kill9",
+    "cluster-faults",
     "transactional-copy",
     "streams",
 )
@@ -105,6 +119,45 @@ def prove_transactional_copy(plan: transactional_copy.Plan, flushed: bool) -> bo
         },
     )
     return _concluded(outcome.violations, f"{plan.records:,} records with {plan.client}", page)
+
+
+def prove_cluster_faults(plan: cluster_faults.Plan) -> bool:
+    """Faults of every kind in a cluster under load; whether its clients saw nothing of them.
+
+    Raises:
+        ClickException: there is no etcd, or no network can be made.
+    """
+    began = time.monotonic()
+    try:
+        outcome = cluster_faults.run(plan, click.echo)
+    except (NoNetworkError, EtcdNotFoundError) as error:
+        raise click.ClickException(f"cluster-faults: {error}") from error
+    kinds = outcome.unavailability()
+    for kind, (count, median, worst) in kinds.items():
+        click.echo(f"{kind:40} {count:4}   silent {median:6.2f} s median {worst:6.2f} s worst")
+    page = table.append(
+        "cluster-faults",
+        {
+            "cycles": len(outcome.cycles),
+            "etcd": f"{outcome.etcd}, members: {plan.etcd_members}",
+            "acknowledged": outcome.acknowledged,
+            "read": outcome.read,
+            **{kind: outcome.wrong[kind] for kind in ("lost", "duplicate", "inconsistent")},
+            "other_violations": sum(outcome.wrong.values())
+            - sum(outcome.wrong[kind] for kind in ("lost", "duplicate", "inconsistent")),
+            **{
+                f"{name}_median_worst": f"{median} / {worst}"
+                for name, (median, worst) in outcome.summary().items()
+            },
+            "seconds": round(time.monotonic() - began),
+            "command": f"python -m tools.proof --only cluster-faults --cycles {plan.cycles} "
+            f"--etcd-members {plan.etcd_members} --seed {plan.seed}"
+            f"{'' if plan.network else ' --loopback'}",
+            "by_kind": {kind: list(figures) for kind, figures in kinds.items()},
+            "each_violation": outcome.violations[:100],
+        },
+    )
+    return _concluded(outcome.violations, f"{len(outcome.cycles)} cycles", page)
 
 
 def prove_streams(topology: str, protocol: str, kills: int, seed: int) -> bool:
@@ -249,6 +302,10 @@ def prove_power(first_seed: int, seeds: int) -> bool:
     help="Run the long counts; each appends to its table under docs/proof. 0 leaves one out."
 )
 @click.option("--kill9-cycles", default=50, show_default=True, help="Deaths under load.")
+@click.option("--cycles", default=100, show_default=True, help="Faults in a cluster.")
+@click.option("--etcd-members", default=1, show_default=True, help="Of that cluster.")
+@click.option("--loopback", is_flag=True, help="That cluster without a network to cut.")
+@click.option("--fault", "kinds", multiple=True, help="Only faults of this kind; repeatable.")
 @click.option("--inputs", default=10_000_000, show_default=True, help="For the decoders.")
 @click.option("--frames", "count", default=100_000, show_default=True, help="Hostile ones.")
 @click.option("--jobs", default=os.cpu_count() or 1, show_default=True, help="Processes at once.")
@@ -272,6 +329,10 @@ def prove_power(first_seed: int, seeds: int) -> bool:
 @click.option("--seed", type=int, help="Of everything random; by default a new one.")
 def main(
     kill9_cycles: int,
+    cycles: int,
+    etcd_members: int,
+    loopback: bool,
+    kinds: tuple[str, ...],
     inputs: int,
     count: int,
     jobs: int,
@@ -301,6 +362,12 @@ def main(
         held &= prove_power(power_from, power_seeds)
     if kill9_cycles and only in (None, "kill9"):
         held &= prove_kill9(kill9_cycles, chosen)
+    if cycles and only in (None, "cluster-faults"):
+        held &= prove_cluster_faults(
+            cluster_faults.Plan(
+                cycles, chosen, etcd_members=etcd_members, network=not loopback, kinds=kinds
+            )
+        )
     if copy_records and only in (None, "transactional-copy"):
         for client in copy_clients:
             held &= prove_transactional_copy(

@@ -1,7 +1,6 @@
 """etcd as a subject: one member, or several, each a process with a data folder."""
 
 import http.client
-import signal
 import subprocess
 import tempfile
 import time
@@ -9,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
+from tools.subject.place import HERE, Place
 from tools.subject.process import Process, free_port
-from tools.subject.wait import until
 
 from ottla.cli.etcd_binary import EtcdBinary, find_etcd
 
@@ -23,14 +22,22 @@ class EtcdMember(Process):
     """One member. `extra` are arguments of etcd, such as those for TLS."""
 
     def __init__(
-        self, binary: EtcdBinary, home: Path, name: str, *, scheme: str, extra: Sequence[str]
+        self,
+        binary: EtcdBinary,
+        home: Path,
+        name: str,
+        *,
+        scheme: str,
+        extra: Sequence[str],
+        place: Place = HERE,
     ) -> None:
         home.mkdir(parents=True, exist_ok=True)
         super().__init__(data=home / "data", log=home / "etcd.log", port=free_port())
         self.name = name
         self.binary = binary
-        self.url = f"{scheme}://127.0.0.1:{self.port}"
-        self.peer_url = f"http://127.0.0.1:{free_port()}"
+        self.place = place
+        self.url = f"{scheme}://{place.host}:{self.port}"
+        self.peer_url = f"http://{place.host}:{free_port()}"
         self.metrics_port = free_port()
         self.members: str = f"{name}={self.peer_url}"
         self._extra = tuple(extra)
@@ -38,6 +45,7 @@ class EtcdMember(Process):
     def command(self) -> list[str]:
         """What to run."""
         return [
+            *self.place.inside,
             self.binary.path,
             f"--name={self.name}",
             f"--data-dir={self.data}",
@@ -46,7 +54,7 @@ class EtcdMember(Process):
             f"--listen-peer-urls={self.peer_url}",
             f"--initial-advertise-peer-urls={self.peer_url}",
             f"--initial-cluster={self.members}",
-            f"--listen-metrics-urls=http://127.0.0.1:{self.metrics_port}",
+            f"--listen-metrics-urls=http://{self.place.host}:{self.metrics_port}",
             f"--heartbeat-interval={HEARTBEAT_MS}",
             f"--election-timeout={ELECTION_MS}",
             "--log-level=warn",
@@ -62,25 +70,9 @@ class EtcdMember(Process):
                 raise RuntimeError(f"{self.name} did not start:\n{self.log_tail()}")
             time.sleep(0.01)
 
-    def pause(self) -> None:
-        """SIGSTOP: it keeps its connections, and answers nothing from when this returns."""
-        self._signal(signal.SIGSTOP)
-        until(f"every thread of {self.name} has stopped", self._is_stopped, every=0.001)
-
-    def resume(self) -> None:
-        self._signal(signal.SIGCONT)
-
-    def _signal(self, number: signal.Signals) -> None:
-        assert self._process is not None, f"{self.name} does not run"
-        self._process.send_signal(number)
-
-    def _is_stopped(self) -> bool:
-        threads = Path(f"/proc/{self.pid}/task").glob("*/stat")
-        return all(stat.read_text().rpartition(") ")[2][0] == "T" for stat in threads)
-
     def _is_healthy(self) -> bool:
         try:
-            connection = http.client.HTTPConnection("127.0.0.1", self.metrics_port, timeout=2)
+            connection = http.client.HTTPConnection(self.place.host, self.metrics_port, timeout=2)
             try:
                 connection.request("GET", "/health")
                 return connection.getresponse().status == 200
@@ -91,7 +83,7 @@ class EtcdMember(Process):
 
 
 class Etcd:
-    """A cluster of one member or more, on free ports.
+    """A cluster of one member or more, on free ports, each in a place of its own if there are any.
 
     As a context manager it starts on entering and is killed on leaving.
     """
@@ -104,6 +96,7 @@ class Etcd:
         scheme: str = "http",
         extra: Sequence[str] = (),
         binary: EtcdBinary | None = None,
+        places: Sequence[Place] = (),
     ) -> None:
         """Prepare it; raise EtcdNotFoundError if this machine has no etcd."""
         self.binary = binary or find_etcd()
@@ -111,7 +104,12 @@ class Etcd:
         self.home = home or Path(self._temporary.name if self._temporary else "")
         self.members = [
             EtcdMember(
-                self.binary, self.home / f"member{n}", f"member{n}", scheme=scheme, extra=extra
+                self.binary,
+                self.home / f"member{n}",
+                f"member{n}",
+                scheme=scheme,
+                extra=extra,
+                place=places[n] if places else HERE,
             )
             for n in range(members)
         ]
@@ -157,6 +155,14 @@ class Etcd:
         lines = self.control("endpoint", "status").splitlines()
         (leader,) = (n for n, line in enumerate(lines) if line.split(", ")[4] == "true")
         return self.members[leader]
+
+    def leads(self, member: EtcdMember) -> bool:
+        """Whether a member says that it leads; one that does not answer does not."""
+        try:
+            said = self._run("etcdctl", f"--endpoints={member.url}", "endpoint", "status")
+        except RuntimeError:
+            return False
+        return said.strip().split(", ")[4] == "true"
 
     def restore(self, snapshot: Path) -> None:
         """Replace the data of a single stopped member by those of a snapshot."""

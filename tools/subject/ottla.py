@@ -112,10 +112,10 @@ class Ottla(Process):
         self._close_pipe()
         super().kill9()
 
-    def stop(self, seconds: float = 60.0) -> None:
-        """Ask it to stop and wait until it has."""
+    def await_stopped(self, seconds: float = 60.0) -> None:
+        """Wait until it has stopped, as it was asked to."""
         process = self._process
-        super().stop(seconds)
+        super().await_stopped(seconds)
         if process is not None and process.stdout is not None:
             process.stdout.close()
 

@@ -15,6 +15,8 @@ import time
 from pathlib import Path
 from typing import Protocol
 
+from tools.subject.wait import until
+
 TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
 
@@ -132,23 +134,35 @@ class Process:
         """Whether the process we started still runs."""
         return self._process is not None and self._process.poll() is None
 
+    def ask_to_stop(self) -> None:
+        """SIGTERM, without waiting."""
+        if self.running():
+            self._signal(signal.SIGTERM)
+
     def stop(self, seconds: float = 60.0) -> None:
         """Ask it to stop and wait until it has.
 
         Raises:
             RuntimeError: it did not stop in time, and was killed.
         """
+        self.ask_to_stop()
+        self.await_stopped(seconds)
+
+    def await_stopped(self, seconds: float = 60.0) -> None:
+        """Wait until it has stopped, as it was asked to.
+
+        Raises:
+            RuntimeError: it did not stop in time, and was killed.
+        """
         if self._process is None:
             return
-        if self.running():
-            self._process.send_signal(signal.SIGTERM)
-            try:
-                self._process.wait(seconds)
-            except subprocess.TimeoutExpired:
-                self.kill9()
-                raise RuntimeError(
-                    f"{self.name} did not stop in {seconds:g} s:\n{self.log_tail()}"
-                ) from None
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.kill9()
+            raise RuntimeError(
+                f"{self.name} did not stop in {seconds:g} s:\n{self.log_tail()}"
+            ) from None
         self._process = None
 
     @property
@@ -167,6 +181,23 @@ class Process:
         """Stop and start again, on the same port and data."""
         self.stop()
         self.start()
+
+    def pause(self) -> None:
+        """SIGSTOP: it keeps its connections, and answers nothing from when this returns."""
+        self._signal(signal.SIGSTOP)
+        until(f"every thread of {self.name} has stopped", self._is_stopped, every=0.001)
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self._process is not None, f"{self.name} does not run"
+        self._process.send_signal(number)
+
+    def _is_stopped(self) -> bool:
+        threads = Path(f"/proc/{self.pid}/task").glob("*/stat")
+        return all(stat.read_text().rpartition(") ")[2][0] == "T" for stat in threads)
 
     def log_tail(self, lines: int = 30) -> str:
         """The end of what it printed."""

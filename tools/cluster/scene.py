@@ -1,0 +1,132 @@
+"""A running cluster under load, seen from outside: who leads, who decides, what is in sync."""
+
+import os
+import random
+from typing import NamedTuple
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+from tools.cluster.cluster import Broker, Cluster
+from tools.cluster.load import IMPATIENT
+from tools.subject.wait import until
+
+ANSWERED_S = 60.0
+CHUNK_BYTES = 1 << 20
+
+
+class Shape(NamedTuple):
+    """Of the topic, as a broker describes it."""
+
+    leaders: dict[int, int]
+    """partition -> broker, -1 for none."""
+    in_sync: dict[int, tuple[int, ...]]
+    controller: int
+    brokers: frozenset[int]
+    """Who lives."""
+
+    def is_whole(self, brokers: int, replicas: int) -> bool:
+        """Whether everybody lives, and everything is led and in sync."""
+        return (
+            len(self.brokers) == brokers
+            and all(leader in self.brokers for leader in self.leaders.values())
+            and all(len(isr) == replicas for isr in self.in_sync.values())
+        )
+
+
+class Scene:
+    """Where faults happen. What a fault did is undone by `heal`, whatever it was."""
+
+    def __init__(self, cluster: Cluster, topic: str, replicas: int, chance: random.Random) -> None:
+        self.cluster = cluster
+        self.topic = topic
+        self.replicas = replicas
+        self.chance = chance
+        self.ended: set[int] = set()
+        """Brokers that were killed or stopped on purpose, and do not run."""
+        self._filled: set[int] = set()
+        self._admin = AdminClient({"bootstrap.servers": cluster.bootstrap, **IMPATIENT})
+
+    def shape(self) -> Shape:
+        """What the cluster says of itself now, asked until somebody answers."""
+        shape = until("a broker describes the topic", self._shape, ANSWERED_S)
+        assert shape is not None
+        return shape
+
+    def _shape(self) -> Shape | None:
+        try:
+            said = self._admin.list_topics(self.topic, timeout=3.0)
+        except KafkaException:
+            return None
+        partitions = said.topics[self.topic].partitions
+        if not partitions:
+            return None
+        return Shape(
+            {number: each.leader for number, each in partitions.items()},
+            {number: tuple(each.isrs) for number, each in partitions.items()},
+            said.controller_id,
+            frozenset(said.brokers),
+        )
+
+    def await_whole(self, seconds: float) -> Shape:
+        """Wait until everybody lives and everything is led and in sync.
+
+        Raises:
+            TimeoutError: it did not come to that; the message has what there was.
+        """
+        last: list[Shape | None] = []
+
+        def whole() -> Shape | None:
+            shape = self._shape()
+            last[:] = [shape]
+            if shape is not None and shape.is_whole(len(self.cluster.brokers), self.replicas):
+                return shape
+            return None
+
+        try:
+            shape = until("the cluster is whole", whole, seconds, every=0.1)
+        except TimeoutError:
+            raise TimeoutError(f"not whole within {seconds:g} s: {last}") from None
+        assert shape is not None
+        return shape
+
+    def leader(self) -> Broker:
+        """The leader of a partition drawn by chance."""
+        leaders = [n for n in self.shape().leaders.values() if n in self.cluster.brokers]
+        return self.cluster.brokers[self.chance.choice(leaders)]
+
+    def controller(self) -> Broker:
+        """The broker that decides, or any if none does."""
+        number = self.shape().controller
+        return self.cluster.brokers.get(number) or self.any_broker()
+
+    def any_broker(self) -> Broker:
+        return self.chance.choice(list(self.cluster.brokers.values()))
+
+    def others(self, broker: Broker) -> list[Broker]:
+        """All but one, in an order of chance."""
+        others = [each for each in self.cluster.brokers.values() if each is not broker]
+        self.chance.shuffle(others)
+        return others
+
+    def kill(self, broker: Broker) -> None:
+        self.ended.add(broker.number)
+        broker.kill9()
+
+    def fill_disk(self, broker: Broker) -> None:
+        """Leave no room on a broker's small disk."""
+        self._filled.add(broker.number)
+        with (broker.disk / "ballast").open("ab") as file:
+            size = CHUNK_BYTES
+            while size >= 1:
+                try:
+                    os.posix_fallocate(file.fileno(), file.seek(0, os.SEEK_END), size)
+                except OSError:
+                    size //= 16
+
+    def heal(self) -> None:
+        """Undo everything; who was killed runs again."""
+        for number in self._filled:
+            (self.cluster.brokers[number].disk / "ballast").unlink()
+        self._filled.clear()
+        self.cluster.heal()
+        self.ended.clear()
