@@ -19,6 +19,7 @@ CORES: Mapping[str, Mapping[str, str]] = {
     "wire": {},
     "record": {},
     "replica": {
+        "fetcher": "the shell around a link to a leader",
         "isr_changes": "the shell that writes to the metadata store",
     },
     "metadata": {

@@ -37,7 +37,7 @@ from ottla.metadata.controller import NewTopic
 from ottla.metadata.image import ConfigResource, Image, TopicImage
 from ottla.metadata.store import Store
 from ottla.model.errors import ApiError, StorageError
-from ottla.model.ids import ZERO_UUID, PartitionId, TopicPartition, Uuid, uuid_text
+from ottla.model.ids import NO_BROKER, ZERO_UUID, PartitionId, TopicPartition, Uuid, uuid_text
 from ottla.model.isolation import ResourceType
 from ottla.model.steps import Steps, at_once
 from ottla.model.workers import Lane, Later
@@ -491,7 +491,7 @@ class Broker:
 
     def _check_directories(self) -> None:
         for partition in list(self.replicas):
-            if partition.is_leader and not partition.log.directory.is_online:
+            if partition.leader != NO_BROKER and not partition.log.directory.is_online:
                 partition.resign()
                 encoded: EncodedTopics = self.views.extras["encoded_topics"]
                 encoded.forget([partition.topic])

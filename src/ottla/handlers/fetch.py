@@ -43,6 +43,9 @@ CLUSTER_NAME = "kafka-cluster"
 FIRST_FROM_FOLLOWERS = 11
 FIRST_WITH_IDS = 13
 FIRST_WITH_LEADERS = 16
+NOT_SAID = 2**63 - 1
+"""Instead of the high watermark that a follower knows (KIP-1166)."""
+
 RACK_AWARE = "RackAwareReplicaSelector"
 MAX_BYTES = 2**31 - 1
 MAX_PARTITIONS = 100_000
@@ -216,6 +219,11 @@ class Fetch:
                 if replica is None or wanted is None:
                     continue
                 log = replica.log
+                if row.high_watermark != NOT_SAID:
+                    # It may not have used what it was told last.
+                    wanted.seen_high_watermark = row.high_watermark
+                if row.log_start_offset < log.log_start_offset:
+                    wanted.seen_start = -1
                 if not log.log_start_offset <= wanted.offset <= log.log_end_offset:
                     continue
                 if wanted.last_fetched_epoch >= 0 and self._divergence(wanted, replica):

@@ -260,12 +260,17 @@ class FetchSessions:
             fetch.session_id = NO_SESSION
 
     def dirty_topics(self, topics: Iterable[TopicName]) -> None:
-        """Topics came, went or changed: sessions that want them look again."""
+        """Topics came, went or changed: sessions that want them look again.
+
+        Followers that wait are answered: they may have more to ask for now.
+        """
         names = frozenset(topics)
         for session in self._sessions.values():
             for wanted in session.wanted.values():
                 if wanted.topic in names or wanted.topic == "":
                     session.dirty[wanted] = None
+            if session.follower >= 0 and session.on_news is not None:
+                session.on_news(MAX_EPOCH)
 
 
 def _turn(wanted: Wanted) -> int:

@@ -94,7 +94,8 @@ class Leadership:
 
     def update(self, state: PartitionImage, now_ms: int) -> bool:
         """Take over a newer state of the same leader epoch; return whether it was newer."""
-        if state.partition_epoch <= self.state.partition_epoch:
+        known = self.state
+        if (state.partition_epoch, state.revision) <= (known.partition_epoch, known.revision):
             return False
         self._take(state, now_ms)
         return True

@@ -149,7 +149,8 @@ class Partition:
         """What a follower's leader said last."""
         if log.config.flush_messages == DURABLE:
             # What a checkpoint said of an earlier life may cover what is not flushed in this one.
-            log.high_watermark = min(log.high_watermark, log.flushed_end_offset)
+            flushed_end = max(log.log_start_offset, log.flushed_end_offset)
+            log.high_watermark = min(log.high_watermark, flushed_end)
         self.high_watermark: Offset = log.high_watermark
         self.epoch_start: Offset = 0
         """Where the log ended when this broker began to lead."""
