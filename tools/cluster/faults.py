@@ -1,5 +1,6 @@
 """The faults: what each does to a cluster, and for how long. `Scene.heal` undoes any of them."""
 
+import time
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ SHORT = (1.0, 3.0)
 """Seconds, within the lease."""
 BEYOND_LEASE = (1.0, 3.0)
 """Seconds that are added to the lease."""
+FLAP_S = (0.2, 1.0)
 SLOW_KBIT_PER_S = 128
 
 
@@ -89,6 +91,16 @@ def unplug(scene: Scene) -> str:
     return f"unplugged {broker.name}"
 
 
+def flap(scene: Scene) -> str:
+    broker = scene.leader()
+    for _ in range(scene.chance.randint(2, 4)):
+        _network(scene).unplug(broker.machine)
+        time.sleep(scene.chance.uniform(*FLAP_S))
+        _network(scene).heal()
+        time.sleep(scene.chance.uniform(*FLAP_S))
+    return f"unplugged and plugged in {broker.name}"
+
+
 def cut_from_follower(scene: Scene) -> str:
     leader = scene.leader()
     follower = scene.others(leader)[0]
@@ -159,6 +171,12 @@ def pause_etcd(scene: Scene) -> str:
     return "stopped etcd"
 
 
+def kill_everything(scene: Scene) -> str:
+    kill_all(scene)
+    kill_etcd(scene)
+    return "killed every broker and etcd"
+
+
 def kill_etcd_leader(scene: Scene) -> str:
     member = scene.cluster.etcd.members[scene.cluster.etcd_leader()]
     member.kill9()
@@ -194,8 +212,10 @@ FAULTS = (
     Fault("etcd killed past all leases", BEYOND_LEASE, kill_etcd, beyond_lease=True),
     Fault("etcd stopped within all leases", SHORT, pause_etcd),
     Fault("etcd stopped past all leases", BEYOND_LEASE, pause_etcd, beyond_lease=True),
+    Fault("all brokers and etcd killed", (0.0, 2.0), kill_everything),
     Fault("etcd leader killed", (2.0, 5.0), kill_etcd_leader, needs_etcd_members=3),
     Fault("broker unplugged", BEYOND_LEASE, unplug, beyond_lease=True, needs_network=True),
+    Fault("link of a broker flaps", AT_ONCE, flap, needs_network=True),
     Fault("follower cut from its leader", (3.0, 9.0), cut_from_follower, needs_network=True),
     Fault("leader to follower lost", (3.0, 9.0), cut_to_follower, needs_network=True),
     Fault("follower to leader lost", (3.0, 9.0), cut_to_leader, needs_network=True),

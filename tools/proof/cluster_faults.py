@@ -33,14 +33,12 @@ PARTITIONS = 6
 ROUND = 25
 """Cycles between two full comparisons."""
 
-LEASE_MS = 4_000
 SETTINGS = {
-    "broker.session.timeout.ms": str(LEASE_MS),
     "replica.lag.time.max.ms": "5000",
     "log.segment.bytes": "1048576",
     "auto.create.topics.enable": "false",
 }
-"""The default lease; a follower is given up after five seconds instead of thirty, for time's sake."""
+"""A follower is given up after five seconds instead of thirty, for time's sake."""
 
 SMALL_DISK = (3, 256 << 20)
 HEARD_S = 60.0
@@ -82,6 +80,8 @@ class Plan(NamedTuple):
     etcd_members: int = 1
     records_per_s: float = 300.0
     network: bool = True
+    lease_ms: int = 4_000
+    """`broker.session.timeout.ms`; its default is this, too."""
     kinds: tuple[str, ...] = ()
     """Only these; all by default."""
     environment: Mapping[str, str] = {}
@@ -182,7 +182,9 @@ class Round:
     def _cycle(self, fault: Fault) -> Cycle:
         scene, silence = self.scene, self._silence
         _rest(self.chance.uniform(*CALM_S))
-        hold = self.chance.uniform(*fault.hold_s) + (LEASE_MS / 1000 if fault.beyond_lease else 0)
+        hold = self.chance.uniform(*fault.hold_s) + (
+            self._plan.lease_ms / 1000 if fault.beyond_lease else 0
+        )
         began = time.monotonic()
         silence.begin(began)
         did = fault.inject(scene)
@@ -286,7 +288,7 @@ def run(plan: Plan, say: Say) -> Outcome:
             brokers=plan.brokers,
             etcd_members=plan.etcd_members,
             network=plan.network,
-            settings=SETTINGS,
+            settings={"broker.session.timeout.ms": str(plan.lease_ms), **SETTINGS},
             environment=plan.environment,
             small_disk=SMALL_DISK,
         ) as cluster:
