@@ -12,6 +12,7 @@ from tests.support.target import running_target
 from tools.cluster.network import NoNetworkError
 from tools.proof import (
     cluster_faults,
+    etcd,
     frames,
     fuzz,
     kill9,
@@ -37,6 +38,7 @@ PARTS = (
     "cluster-faults",
     "transactional-copy",
     "streams",
+    "etcd",
 )
 SIMULATED = {
     "simulation": "records",
@@ -189,6 +191,36 @@ def prove_streams(topology: str, protocol: str, kills: int, seed: int) -> bool:
     return _concluded(outcome.violations, f"{topology} by the {protocol} protocol", page)
 
 
+def prove_etcd(faults: int, seed: int) -> bool:
+    """The store of a cluster on members of etcd that die, stall and forget."""
+    began = time.monotonic()
+    versions: list[str] = []
+
+    def say(line: str) -> None:
+        versions.append(line)
+        click.echo(line)
+
+    outcome = etcd.run(faults, seed, say)
+    page = table.append(
+        "etcd",
+        {
+            "etcd": " ".join(versions[0].split()[:2]),
+            "faults": sum(outcome.faults.values()),
+            "transactions": outcome.acknowledged,
+            "in_doubt": outcome.in_doubt,
+            "counted_by_compare": outcome.counted,
+            "keep_alives": outcome.keep_alives,
+            "reloads": outcome.reloads,
+            "violations": len(outcome.violations),
+            "seconds": round(time.monotonic() - began),
+            "command": f"python -m tools.proof --only etcd --etcd-faults {faults} --seed {seed}",
+            "faults_by_kind": dict(sorted(outcome.faults.items())),
+            "each_violation": outcome.violations[:100],
+        },
+    )
+    return _concluded(outcome.violations, f"{faults} faults", page)
+
+
 def prove_decoders(inputs: int, seed: int, jobs: int) -> bool:
     """Broken input for every decoder; whether all of it was read or refused."""
     began = time.monotonic()
@@ -325,6 +357,7 @@ def prove_power(first_seed: int, seeds: int) -> bool:
     help="Who copies; all by default.",
 )
 @click.option("--streams-kills", default=10, show_default=True, help="Of the broker, each.")
+@click.option("--etcd-faults", default=50, show_default=True, help="Of members of etcd.")
 @click.option("--only", type=click.Choice(PARTS), help="This part alone.")
 @click.option("--seed", type=int, help="Of everything random; by default a new one.")
 def main(
@@ -345,6 +378,7 @@ def main(
     copy_flushed: bool,
     copy_clients: tuple[str, ...],
     streams_kills: int,
+    etcd_faults: int,
     only: str | None,
     seed: int | None,
 ) -> None:
@@ -377,6 +411,8 @@ def main(
     if streams_kills and only in (None, "streams"):
         for topology, protocol in streams.APPLICATIONS:
             held &= prove_streams(topology, protocol, streams_kills, chosen)
+    if etcd_faults and only in (None, "etcd"):
+        held &= prove_etcd(etcd_faults, chosen)
     sys.exit(0 if held else 1)
 
 

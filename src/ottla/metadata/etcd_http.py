@@ -92,7 +92,7 @@ class HttpConnection:
         """
         lines = [
             f"POST {path} HTTP/1.1",
-            f"Host: {self.endpoint.host}:{self.endpoint.port}",
+            f"Host: {self.endpoint.authority}",
             "Content-Type: application/json",
             f"Content-Length: {len(body)}",
             *(f"{name}: {value}" for name, value in headers.items()),
@@ -181,7 +181,8 @@ class HttpConnection:
             raise self._lost(error) from error
 
     def _lost(self, error: Exception) -> LostError:
-        return LostError(f"lost the connection to etcd at {self.endpoint}: {error!r}")
+        why = "it was closed" if isinstance(error, EOFError) else error
+        return LostError(f"lost the connection to etcd at {self.endpoint}: {why}")
 
 
 def _head(endpoint: Endpoint, text: bytes) -> Head:

@@ -30,9 +30,13 @@ class Endpoint(NamedTuple):
             raise ValueError(f"{text!r} is not an endpoint of etcd, like https://10.0.0.1:2379")
         return cls(url.hostname, url.port or DEFAULT_PORT, url.scheme == "https")
 
-    def __str__(self) -> str:
+    @property
+    def authority(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'https' if self.is_tls else 'http'}://{host}:{self.port}"
+        return f"{host}:{self.port}"
+
+    def __str__(self) -> str:
+        return f"{'https' if self.is_tls else 'http'}://{self.authority}"
 
 
 class TlsFiles(NamedTuple):
