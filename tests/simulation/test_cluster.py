@@ -7,6 +7,7 @@ import pytest
 from tests.support.cluster_world import ClusterWorld, host_of, simulate
 
 from ottla.client.admin import Admin
+from ottla.client.cluster_view import ClusterView
 from ottla.client.producer import Producer
 from ottla.metadata import changes
 from ottla.metadata.image import PartitionImage
@@ -198,5 +199,58 @@ def test_what_a_controller_began_and_did_not_finish_is_swept_by_the_next() -> No
         await world.stop(world.image(1).controller_id)
         left = next(iter(world.brokers))
         await world.until("it is swept", lambda: not world.image(left).unlisted)
+
+    simulate(program)
+
+
+async def send(view: ClusterView, first: int, count: int) -> None:
+    below = Random(1).randrange
+    async with Producer(view, idempotent=True, now_ms=lambda: START_MS, below=below) as producer:
+        for number in range(first, first + count):
+            await producer.send("t", b"%d" % number, partition=number % 2)
+
+
+def logs_of(world: ClusterWorld) -> list[dict[int, bytes]]:
+    """What each broker's logs of the topic hold, by partition."""
+    return [
+        {
+            each.partition: bytes(each.log.read(0, 1 << 20).records)
+            for each in broker.replicas.of_topic("t")
+        }
+        for broker in world.brokers.values()
+    ]
+
+
+def test_what_is_acknowledged_is_on_every_replica_and_survives_its_leader() -> None:
+    async def program(world: ClusterWorld) -> None:
+        await three(world)
+        configs = {"min.insync.replicas": "2"}
+        async with world.view() as view:
+            admin = Admin(view)
+            await admin.create_topic("t", partitions=2, replication_factor=3, configs=configs)
+            await send(view, 0, 40)
+            first, *others = logs_of(world)
+            assert len(first) == 2
+            assert all(first.values())
+            await world.until("all logs are the same", lambda: logs_of(world)[1:] == [first, first])
+            leader = world.image(1).topics["t"].partitions[0].leader
+            await world.stop(leader)
+            left = next(iter(world.brokers))
+            await world.until(
+                "another leads",
+                lambda: world.image(left).topics["t"].partitions[0].leader in world.brokers,
+            )
+            await send(view, 40, 40)
+            await world.start(leader)
+            await world.until(
+                "it is in sync again",
+                lambda: all(
+                    len(state.isr) == 3 for state in world.image(left).topics["t"].partitions
+                ),
+            )
+            first, *others = logs_of(world)
+            assert others == [first, first]
+            ends = {each.log.log_end_offset for each in world.brokers[1].replicas.of_topic("t")}
+            assert ends == {40}
 
     simulate(program)

@@ -172,6 +172,8 @@ class Broker:
                 self.control,
                 self.logs,
                 self._disk.boot_id(),
+                partition_failed=self._partition_failed,
+                failed=self._metadata_failed,
             )
             await self.cluster.membership.register()
         else:
@@ -192,7 +194,7 @@ class Broker:
         await flushed.wait()
         await self._listen()
         if self.cluster is not None:
-            await self.cluster.join()
+            await self.cluster.join(self.replicas)
             await create_missing(self.views, self._topics)
 
     async def _register_alone(self, image: Image, cluster_id: str) -> None:
@@ -228,6 +230,9 @@ class Broker:
             drop_log=self._drop_log,
             configure=self._configure,
             request_flush=self.flusher.request,
+            may_join=self._may_join,
+            moved=self._moved,
+            now_ms=system.transport_clock.now_ms,
         )
         self.groups = Groups(config, system, self.replicas)
         self.shares = BrokerShares(config, system, self.replicas, self.groups)
@@ -456,6 +461,14 @@ class Broker:
             partition.configure(rules.log, rules.produce, rules.min_isr)
         except (ApiError, StorageError) as error:
             self._partition_failed(partition, error)
+
+    def _may_join(self, partition: Partition) -> None:
+        if self.cluster is not None:
+            self.cluster.isr_changes.look(partition)
+
+    def _moved(self, partition: Partition) -> None:
+        if self.cluster is not None:
+            self.cluster.fetchers.follow(partition)
 
     def _partition_failed(self, partition: Partition, error: BaseException) -> None:
         log.error("%s-%d: %s", partition.topic, partition.partition, error)

@@ -1,6 +1,6 @@
 """What a broker that is not alone has beside its own parts: membership, controller's seat, peers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from ottla.broker.control import Control
 from ottla.broker.duties import Duties
@@ -15,8 +15,11 @@ from ottla.metadata import changes
 from ottla.metadata.changes import Delta
 from ottla.metadata.image import Endpoint, Image, KnownBroker, TopicImage
 from ottla.metadata.store import Compare, Store
-from ottla.model.errors import StorageError
-from ottla.model.ids import PartitionId, TopicPartition
+from ottla.model.errors import PeerError, StorageError
+from ottla.model.ids import BrokerId, PartitionId, TopicPartition
+from ottla.replica.fetcher import Fetchers
+from ottla.replica.isr_changes import IsrChanges
+from ottla.replica.partition import Partition
 from ottla.storage.log_config import DURABLE
 from ottla.storage.logs import Logs
 
@@ -47,8 +50,15 @@ class Cluster:
         control: Control,
         logs: Logs,
         boot_id: str,
+        *,
+        partition_failed: Callable[[Partition, BaseException], None],
+        failed: Callable[[BaseException], None],
     ) -> None:
-        """`config` returns the settings as they are now."""
+        """`config` returns the settings as they are now.
+
+        `partition_failed` hears of a partition whose log directory is offline, `failed` of an
+        error that should not be.
+        """
         self._config = config
         self._logs = logs
         self._boot_id = boot_id
@@ -88,16 +98,44 @@ class Cluster:
             lambda: config().request_timeout_ms,
         )
         self.forwarding = Forwarding(static.node_id, self.peers, system.transport_clock)
+        self.isr_changes = IsrChanges(
+            static.node_id,
+            store,
+            system.transport_clock,
+            own_epoch=lambda: self.membership.epoch,
+            image=lambda: follower.image,
+            reached=follower.reached,
+            lag_max_ms=lambda: config().replica_lag_time_max_ms,
+            failed=failed,
+        )
+        self.fetchers = Fetchers(
+            static.node_id,
+            system.network,
+            clock=system.transport_clock,
+            domain_clock=system.clock,
+            settings=config,
+            broker_epoch=lambda: self.membership.epoch,
+            address_of=self._address_of,
+            failed=partition_failed,
+            crashed=failed,
+        )
 
     def follow(self, image: Image, delta: Delta) -> None:
         self.forwarding.follow(image)
         self.seat.follow(image)
         self.duties.follow(image, delta)
 
-    async def join(self) -> None:
+    async def join(self, replicas: Iterable[Partition]) -> None:
         """Be elected and placed on from now on. Raises: as `Membership.unfence`."""
         await self.membership.unfence()
         self.membership.start()
+        self.isr_changes.start(replicas)
+
+    def _address_of(self, broker_id: BrokerId) -> tuple[str, int] | None:
+        try:
+            return self.peers.address(broker_id)
+        except PeerError:
+            return None
 
     async def leave(self) -> None:
         """Have others lead, while this broker still serves."""
@@ -106,6 +144,8 @@ class Cluster:
 
     async def close(self) -> None:
         self.seat.close()
+        await self.fetchers.close()
+        await self.isr_changes.close()
         await self.duties.close()
         self.peers.close()
         await self.membership.end()

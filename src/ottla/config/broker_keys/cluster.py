@@ -84,7 +84,7 @@ CLUSTER_KEYS = (
         "`replica.lag.time.max.ms`."),
     Key("replica.high.watermark.checkpoint.interval.ms", LONG, 5000, None, READ_ONLY, NOT_YET,
         "How often the high watermarks are written to disk."),
-    Key("replica.lag.time.max.ms", LONG, 30000, None, READ_ONLY, NOT_YET,
+    Key("replica.lag.time.max.ms", LONG, 30000, None, READ_ONLY, YES,
         "A follower that has not caught up with its leader for this long leaves the in-sync set."),
     Key("replica.selector.class", STRING, None, None, READ_ONLY, YES,
         "How a leader picks the replica a consumer should read from. Kafka's rack-aware class name "
