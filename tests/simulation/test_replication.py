@@ -1,0 +1,137 @@
+"""Three whole brokers, a leader and two followers over links, on virtual time."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from random import Random
+
+from tests.support.cluster_world import ClusterWorld, simulate
+from tests.unit.storage.parts import values
+
+from ottla.client.producer import Producer
+from ottla.model.ids import NO_BROKER, BrokerId
+from ottla.replica.partition import Partition
+from ottla.testing.clock import START_MS
+from ottla.wire.generated.create_topics import CreatableTopic, CreateTopicsRequest
+
+BROKERS = (1, 2, 3)
+
+
+@asynccontextmanager
+async def producing(world: ClusterWorld) -> AsyncIterator[Producer]:
+    async with (
+        world.view() as view,
+        Producer(view, now_ms=lambda: START_MS, below=Random(1).randrange) as producer,
+    ):
+        yield producer
+
+
+async def created(world: ClusterWorld, partitions: int = 1) -> None:
+    """Three brokers, and a topic "t" with a replica on each."""
+    await world.start(*BROKERS)
+    await world.until(
+        "all follow one controller",
+        lambda: all(
+            len(world.image(each).brokers) == 3 and world.image(each).controller_id != NO_BROKER
+            for each in BROKERS
+        ),
+    )
+    async with world.view() as view:
+        await view.refresh([])
+        link = await view.link(1)
+        request = CreateTopicsRequest(
+            topics=[CreatableTopic(name="t", num_partitions=partitions, replication_factor=3)],
+            timeout_ms=5_000,
+        )
+        answer = await link.request(request, timeout_ms=10_000)
+        assert answer.topics[0].error_code == 0, answer
+
+
+def replica(world: ClusterWorld, broker: BrokerId, number: int = 0) -> Partition:
+    found = world.brokers[broker].replicas.find_by_name("t", number)
+    assert found is not None
+    return found
+
+
+def isr(world: ClusterWorld, number: int = 0) -> set[int]:
+    alive = next(iter(world.brokers))
+    return set(world.image(alive).topics["t"].partitions[number].isr)
+
+
+def leader(world: ClusterWorld, number: int = 0) -> BrokerId:
+    alive = next(iter(world.brokers))
+    return world.image(alive).topics["t"].partitions[number].leader
+
+
+def same_everywhere(world: ClusterWorld, number: int = 0) -> bool:
+    """Whether all replicas have the same records, and all are known to be committed."""
+    found = [replica(world, each, number) for each in world.brokers]
+    ends = {partition.high_watermark for partition in found} | {
+        partition.log.log_end_offset for partition in found
+    }
+    return len(ends) == 1 and len({str(values(partition.log)) for partition in found}) == 1
+
+
+def test_what_is_acknowledged_by_all_is_on_all() -> None:
+    async def program(world: ClusterWorld) -> None:
+        await created(world, partitions=3)
+        async with producing(world) as producer:
+            for number in range(30):
+                await (await producer.send("t", b"%d" % number, partition=number % 3))
+                for each in BROKERS:
+                    assert replica(world, each, number % 3).log.log_end_offset == 1 + number // 3
+        for number in range(3):
+            await world.until("all is known", lambda number=number: same_everywhere(world, number))
+            assert isr(world, number) == {1, 2, 3}
+
+    simulate(program, min_insync_replicas="2")
+
+
+def test_a_follower_that_stops_leaves_and_comes_back_with_everything() -> None:
+    async def program(world: ClusterWorld) -> None:
+        await created(world)
+        follower = next(each for each in BROKERS if each != leader(world))
+        async with producing(world) as producer:
+            await (await producer.send("t", b"before"))
+            await world.stop(follower)
+            await world.until("it is out", lambda: follower not in isr(world))
+            for number in range(5):
+                await (await producer.send("t", b"%d" % number))
+        await world.start(follower)
+        await world.until("it is in again", lambda: isr(world) == {1, 2, 3})
+        await world.until("it has everything", lambda: same_everywhere(world))
+
+    simulate(program, min_insync_replicas="2")
+
+
+def test_when_the_leader_stops_another_leads_and_nothing_is_lost() -> None:
+    async def program(world: ClusterWorld) -> None:
+        await created(world)
+        async with producing(world) as producer:
+            for number in range(5):
+                await (await producer.send("t", b"%d" % number))
+            old = leader(world)
+            await world.stop(old)
+            await world.until("another leads", lambda: leader(world) not in (old, NO_BROKER))
+            for number in range(5, 10):
+                await (await producer.send("t", b"%d" % number))
+        await world.start(old)
+        await world.until("it is in again", lambda: isr(world) == {1, 2, 3})
+        await world.until("all have everything", lambda: same_everywhere(world))
+        found = [value for _, value in values(replica(world, old).log)]
+        assert found == [b"%d" % number for number in range(10)]
+
+    simulate(program, min_insync_replicas="2")
+
+
+def test_with_flushing_all_have_it_on_disk() -> None:
+    async def program(world: ClusterWorld) -> None:
+        await created(world)
+        async with producing(world) as producer:
+            for number in range(10):
+                await (await producer.send("t", b"%d" % number))
+                flushed = [replica(world, each).log.flushed_end_offset for each in BROKERS]
+                assert flushed == [number + 1] * 3
+        await asyncio.sleep(1)
+
+    simulate(program, log_flush_interval_messages="1")
