@@ -241,6 +241,8 @@ def test_what_is_acknowledged_is_on_every_replica_and_survives_its_leader() -> N
                 lambda: world.image(left).topics["t"].partitions[0].leader in world.brokers,
             )
             await send(view, 40, 40)
+            # It has fetched everything before it may be in sync, and nothing more comes.
+            world.store_delay_s = 2.0
             await world.start(leader)
             await world.until(
                 "it is in sync again",

@@ -36,6 +36,9 @@ class ClusterWorld:
     brokers: dict[BrokerId, Broker] = field(default_factory=dict)
     stores: dict[BrokerId, StoreConnection] = field(default_factory=dict)
     """Each broker's way to the store."""
+    store_delay_s: float = 0.0
+    """How long a transaction takes of a broker that is started from now on."""
+
     starts: int = 0
     failures: list[str] = field(default_factory=list)
 
@@ -49,6 +52,7 @@ class ClusterWorld:
         host = host_of(broker_id)
         system = simulated_system(self.seed + self.starts, network=self.network, host=host)
         store = self.stores[broker_id] = self.store.connect()
+        store.delay_s = self.store_delay_s
         self.brokers[broker_id] = broker = Broker(
             BrokerConfig(
                 {

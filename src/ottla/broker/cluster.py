@@ -63,6 +63,7 @@ class Cluster:
         self._logs = logs
         self._boot_id = boot_id
         self._follower = follower
+        self._replicas: Iterable[Partition] = ()
         static = config()
         me = KnownBroker(
             static.node_id,
@@ -124,12 +125,24 @@ class Cluster:
         self.forwarding.follow(image)
         self.seat.follow(image)
         self.duties.follow(image, delta)
+        if delta.brokers:
+            self._look_for_joiners()
+
+    def _look_for_joiners(self) -> None:
+        """Who may be in an ISR only now may have fetched all there is before."""
+        for partition in self._replicas:
+            leadership = partition.leadership
+            if leadership is not None and len(leadership.state.isr) < len(
+                leadership.state.replicas
+            ):
+                self.isr_changes.look(partition)
 
     async def join(self, replicas: Iterable[Partition]) -> None:
         """Be elected and placed on from now on. Raises: as `Membership.unfence`."""
+        self._replicas = replicas
+        self.isr_changes.start(replicas)
         await self.membership.unfence()
         self.membership.start()
-        self.isr_changes.start(replicas)
 
     def _address_of(self, broker_id: BrokerId) -> tuple[str, int] | None:
         try:

@@ -27,6 +27,8 @@ class StoreConnection:
         self._store = store
         self._reaches = asyncio.Event()
         self._reaches.set()
+        self.delay_s = 0.0
+        """How long a transaction takes."""
 
     def cut(self) -> None:
         """Reach the store no more: every call fails, and the watches are silent."""
@@ -58,6 +60,8 @@ class StoreConnection:
         leases: Mapping[str, LeaseId] | None = None,
     ) -> TransactResult:
         self._reach()
+        if self.delay_s:
+            await asyncio.sleep(self.delay_s)
         return await self._store.transact(compare, puts, deletes, leases=leases)
 
     async def grant_lease(self, ttl_ms: int, /) -> LeaseId:
