@@ -82,7 +82,10 @@ class Membership:
         self._session_ms = session_ms
         self._min_isr = min_isr
         self._doubt = doubt
-        self._task: asyncio.Task[None] | None = None
+        self._beating: asyncio.Task[None] | None = None
+        self._coming_back: asyncio.Task[None] | None = None
+        self._lost = asyncio.Event()
+        """The lease ran out: we were taken for dead."""
         self._leaving = False
         self._registered = BrokerImage(me.broker_id, 0, me.rack, me.endpoints)
 
@@ -105,6 +108,7 @@ class Membership:
         sent_ms = self._clock.now_ms()
         self.lease = await self._store.grant_lease(self._session_ms)
         self.lives_until_ms = sent_ms + self._session_ms
+        self._beat()
         key = changes.broker_name(self.me.broker_id)
         self._registered = self._registered._replace(
             fenced=True, leaving=False, directories=self.me.directories
@@ -129,8 +133,8 @@ class Membership:
         await self._put(self._registered._replace(fenced=False))
 
     def start(self) -> None:
-        """Keep the lease alive."""
-        self._task = asyncio.get_running_loop().create_task(self._keep_alive())
+        """Come back, from now on, whenever the lease ran out."""
+        self._coming_back = asyncio.get_running_loop().create_task(self._come_back())
 
     async def _take_place(self, image: Image) -> Image:
         """Wait for, or end, the registration that has our place."""
@@ -224,29 +228,39 @@ class Membership:
 
     # Living
 
-    async def _keep_alive(self) -> None:
-        interval_ms = self._session_ms // KEEP_ALIVES
+    def _beat(self) -> None:
+        """Keep the lease alive, the registration that needs it is still on its way."""
+        if self._beating is not None:
+            self._beating.cancel()
+        self._lost.clear()
+        self._beating = asyncio.get_running_loop().create_task(self._keep_alive(self.lease))
+
+    async def _keep_alive(self, lease: LeaseId) -> None:
         while True:
-            await self._pause(interval_ms)
+            await self._pause(self._session_ms // KEEP_ALIVES)
+            sent_ms = self._clock.now_ms()
             try:
-                if self.epoch < 0:
-                    await self.register()
-                    if not self._leaving:
-                        await self.unfence()
-                sent_ms = self._clock.now_ms()
-                await self._store.keep_alive(self.lease)
+                await self._store.keep_alive(lease)
                 self.lives_until_ms = sent_ms + self._session_ms
-                interval_ms = self._session_ms // KEEP_ALIVES
             except LeaseNotFoundError as error:
                 log.warning("broker %d was taken for dead: %s", self.me.broker_id, error)
                 self.epoch = -1
-                interval_ms = RETRY_MS
-            except PeerError as error:
+                self._lost.set()
+                return
+            except (PeerError, StorageError) as error:
                 log.warning("the metadata store does not answer: %s", error)
-                interval_ms = RETRY_MS
-            except StorageError as error:
-                log.error("the metadata store failed: %s", error)
-                interval_ms = RETRY_MS
+
+    async def _come_back(self) -> None:
+        while True:
+            await self._lost.wait()
+            try:
+                await self.register()
+                if not self._leaving:
+                    await self.unfence()
+            except (PeerError, StorageError) as error:
+                log.warning("broker %d cannot register: %s", self.me.broker_id, error)
+                self._lost.set()
+                await self._pause()
 
     async def _pause(self, time_ms: int = RETRY_MS) -> None:
         over = asyncio.Event()
@@ -281,10 +295,11 @@ class Membership:
 
     async def end(self) -> None:
         """Be gone: others need not wait for the lease to run out."""
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+        for task in (self._coming_back, self._beating):
+            if task is not None:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
         if self.lease:
             with suppress(PeerError, StorageError):
                 await self._store.revoke_lease(self.lease)
