@@ -124,6 +124,28 @@ def test_when_the_leader_stops_another_leads_and_nothing_is_lost() -> None:
     simulate(program, min_insync_replicas="2")
 
 
+def test_who_was_taken_for_dead_is_in_sync_again_though_nothing_is_written() -> None:
+    """It has everything, and nothing to fetch: what counts is who it is now."""
+
+    async def program(world: ClusterWorld) -> None:
+        await created(world)
+        async with producing(world) as producer:
+            await (await producer.send("t", b"before"))
+        follower = next(each for each in BROKERS if each != leader(world))
+        world.stores[follower].cut()
+        others = [each for each in BROKERS if each != follower]
+        await world.until(
+            "it is out",
+            lambda: all(
+                follower not in world.image(each).topics["t"].partitions[0].isr for each in others
+            ),
+        )
+        world.stores[follower].heal()
+        await world.until("it is in again", lambda: isr(world) == {1, 2, 3})
+
+    simulate(program, min_insync_replicas="2")
+
+
 def test_with_flushing_all_have_it_on_disk() -> None:
     async def program(world: ClusterWorld) -> None:
         await created(world)

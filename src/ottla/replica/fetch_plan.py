@@ -147,6 +147,7 @@ class FetchPlan:
         self._forgotten: dict[Key, None] = {}
         self._session_id = NO_SESSION
         self._session_epoch = BEGIN
+        self._broker_epoch = -1
 
     @property
     def is_idle(self) -> bool:
@@ -217,6 +218,15 @@ class FetchPlan:
 
     # Asking
 
+    def ask_as(self, broker_epoch: int) -> None:
+        """The next request is of this incarnation; before `unflushed` and `request`.
+
+        What an earlier one said of quiet partitions does not count for this one (KIP-903).
+        """
+        if broker_epoch != self._broker_epoch:
+            self._broker_epoch = broker_epoch
+            self.begin_anew()
+
     def unflushed(self) -> list[Followed]:
         """Those whose end may not be told before it is on disk; who is not followed is let go."""
         for followed in list(self.changed):
@@ -229,7 +239,7 @@ class FetchPlan:
             if followed.partition.counted_end < followed.partition.log.log_end_offset
         ]
 
-    def request(self, settings: FetchSettings, broker_epoch: int) -> FetchRequest:
+    def request(self, settings: FetchSettings) -> FetchRequest:
         """The next request; nothing of it is unflushed."""
         topics: dict[Uuid, FetchTopic] = {}
         throttle = self._throttle
@@ -253,7 +263,9 @@ class FetchPlan:
         self._in_session.difference_update(self._forgotten)
         self._forgotten.clear()
         return FetchRequest(
-            replica_state=ReplicaState(replica_id=self._broker_id, replica_epoch=broker_epoch),
+            replica_state=ReplicaState(
+                replica_id=self._broker_id, replica_epoch=self._broker_epoch
+            ),
             max_wait_ms=settings.replica_fetch_wait_max_ms,
             min_bytes=settings.replica_fetch_min_bytes,
             max_bytes=settings.replica_fetch_response_max_bytes,

@@ -227,10 +227,11 @@ class Fetcher:
     async def _fetch(self, link: Link) -> None:
         """One request and its answer."""
         plan, settings = self.plan, self._fetchers.settings()
+        plan.ask_as(self._fetchers.broker_epoch())
         await self._flush()
         if plan.is_idle:
             return
-        request = plan.request(settings, self._fetchers.broker_epoch())
+        request = plan.request(settings)
         response = await link.request(request, timeout_ms=settings.replica_socket_timeout_ms)
         if self._is_down:
             self._is_down = False

@@ -5,13 +5,8 @@ does not fetch. Another joins when it holds all that is committed, and all that 
 this leader began: an earlier leader may have told more than this one knows to be committed.
 """
 
-from collections.abc import Callable
-
 from ottla.model.ids import BrokerId, Offset
 from ottla.replica.leadership import FollowerState, Leadership
-
-Usable = Callable[[FollowerState], bool]
-"""Whether the incarnation that fetched may be in an ISR: it lives, is not fenced, does not leave."""
 
 
 def laggards(
@@ -37,13 +32,12 @@ def has_caught_up(follower: FollowerState, *, high_watermark: Offset, epoch_star
 
 
 def joiners(
-    leadership: Leadership, *, high_watermark: Offset, epoch_start: Offset, is_usable: Usable
+    leadership: Leadership, *, high_watermark: Offset, epoch_start: Offset
 ) -> list[FollowerState]:
-    """Those who may be taken in."""
+    """Those who hold enough to be taken in."""
     return [
         follower
         for follower in leadership.followers.values()
         if follower.broker_id not in leadership.state.isr
         and has_caught_up(follower, high_watermark=high_watermark, epoch_start=epoch_start)
-        and is_usable(follower)
     ]

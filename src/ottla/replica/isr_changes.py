@@ -189,12 +189,12 @@ class IsrChanges:
             return None
         before = leadership.state
         out = self._laggards(partition, leadership)
-        joined = joiners(
+        caught_up = joiners(
             leadership,
             high_watermark=partition.high_watermark,
             epoch_start=partition.epoch_start,
-            is_usable=self._is_usable,
         )
+        joined = [follower for follower in caught_up if self._is_usable(follower)]
         members = {*before.isr, *(follower.broker_id for follower in joined)} - out
         if members == set(before.isr):
             return None

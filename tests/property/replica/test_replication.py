@@ -227,9 +227,12 @@ class Cluster:
             leadership,
             high_watermark=node.partition.high_watermark,
             epoch_start=node.partition.epoch_start,
-            is_usable=lambda each: each.broker_epoch == self.nodes[each.broker_id].epoch,
         )
-        members |= {follower.broker_id for follower in found}
+        members |= {
+            follower.broker_id
+            for follower in found
+            if follower.broker_epoch == self.nodes[follower.broker_id].epoch
+        }
         after = change_isr(before, members, self.min_isr)
         if after is not before:
             node.partition.propose_isr(after.isr)

@@ -115,7 +115,8 @@ class Node:
             self.plan.rested(followed)
 
     def ask(self) -> FetchRequest:
-        return self.plan.request(NEVER_WAIT, self.epoch)
+        self.plan.ask_as(self.epoch)
+        return self.plan.request(NEVER_WAIT)
 
     def serve(self, request: FetchRequest) -> FetchResponse:
         answer: Any = fetch(Asker(self.broker, 18), request)  # type: ignore[arg-type]

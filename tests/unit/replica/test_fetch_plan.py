@@ -107,6 +107,17 @@ def test_a_leader_without_room_for_sessions_is_asked_for_everything() -> None:
     assert follower.records() == leader.records()
 
 
+def test_who_has_registered_anew_says_everything_anew() -> None:
+    leader, follower = pair()
+    follower.fetch_from(leader)
+    follower.epoch += 1
+    request = follower.ask()
+    assert (named(request), request.session_epoch) == ([(0, 1, -1)], 0)
+    leader.serve(request)
+    assert leader.partition.leadership is not None
+    assert leader.partition.leadership.followers[2].broker_epoch == follower.epoch
+
+
 def test_an_answer_from_before_another_epoch_is_not_used() -> None:
     leader, follower = pair()
     append(leader.partition, 3)
@@ -318,11 +329,11 @@ def test_what_is_throttled_is_left_out_and_counted() -> None:
     )
     plan.add(partition)
     throttle.is_open = False
-    assert named(plan.request(NEVER_WAIT, 1)) == []
+    assert named(plan.request(NEVER_WAIT)) == []
     assert len(rests) == 1
     throttle.is_open = True
     plan.rested(rests[0])
-    assert len(named(plan.request(NEVER_WAIT, 1))) == 1
+    assert len(named(plan.request(NEVER_WAIT))) == 1
 
 
 @pytest.mark.parametrize("partitions", [1, 40])

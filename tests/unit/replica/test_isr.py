@@ -58,17 +58,15 @@ def test_to_join_it_takes_the_high_watermark_and_what_the_leader_began_with() ->
     assert [joins(end) for end in (4, 5, 6, 9)] == [False, False, True, True]
 
 
-def test_only_who_is_usable_joins() -> None:
+def test_all_who_have_caught_up_are_found() -> None:
     leads = leadership((1,))
     leads.followers[2].fetched(9, 0, 7, 9, 0)
-    leads.followers[3].fetched(9, 0, 8, 9, 0)
-    found = joiners(
-        leads, high_watermark=5, epoch_start=0, is_usable=lambda each: each.broker_epoch == 8
-    )
-    assert [follower.broker_id for follower in found] == [3]
+    leads.followers[3].fetched(4, 0, 8, 9, 0)
+    found = joiners(leads, high_watermark=5, epoch_start=0)
+    assert [follower.broker_id for follower in found] == [2]
 
 
 def test_members_do_not_join() -> None:
     leads = leadership()
     leads.followers[2].fetched(9, 0, 7, 9, 0)
-    assert joiners(leads, high_watermark=0, epoch_start=0, is_usable=lambda each: True) == []
+    assert joiners(leads, high_watermark=0, epoch_start=0) == []

@@ -178,6 +178,20 @@ def test_who_is_not_usable_does_not_join(why: str) -> None:
     run(scenario, (1,))
 
 
+def test_who_becomes_usable_joins_though_it_has_nothing_to_fetch() -> None:
+    async def scenario(world: World) -> None:
+        await world.register(2, fenced=True, anew=False)
+        world.fetched(2)
+        await world.rest()
+        assert world.stored.isr == (1,)
+        await world.register(2, anew=False)
+        world.changes.look(world.partition)
+        await world.rest()
+        assert world.stored.isr == (1, 2)
+
+    run(scenario, (1,))
+
+
 def test_who_has_begun_anew_meanwhile_does_not_join() -> None:
     """The image does not say it yet; the store does."""
 
