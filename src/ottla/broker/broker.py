@@ -21,6 +21,7 @@ from ottla.broker.lifecycle import adopt, register
 from ottla.broker.log_settings import TopicSettings
 from ottla.broker.loggers import PythonLoggers
 from ottla.broker.producer_ids import ProducerIds
+from ottla.broker.quorum import quorum_of
 from ottla.broker.shares import BrokerShares
 from ottla.broker.system import System
 from ottla.broker.transactions import Transactions
@@ -270,6 +271,7 @@ class Broker:
             transactions=self.transactions,
             log_mover=self.log_mover,
             loggers=PythonLoggers(),
+            quorum=partial(quorum_of, self.store, config, lambda: self.follower.image),
             forwarder=None if self.cluster is None else self.cluster.forwarding,
             supported=supported(),
             extras={"encoded_topics": EncodedTopics()},
@@ -334,10 +336,10 @@ class Broker:
         if delta.resources:
             yield from self._follow_resources(image, delta)
         yield from self.replica_follower.follow(image, delta)
-        if delta.topics:
+        if delta.topics or delta.brokers:
             # Last, so that nothing of the time before is kept.
             encoded: EncodedTopics = views.extras["encoded_topics"]
-            encoded.forget(delta.topics)
+            encoded.forget(image.topics if delta.brokers else delta.topics)
             views.fetch_sessions.dirty_topics(delta.topics)
         if self.cluster is not None:
             self.cluster.follow(image, delta)
@@ -373,6 +375,7 @@ class Broker:
             topic is None
             or (topic_id is not None and topic.topic_id != topic_id)
             or partition.partition >= len(topic.partitions)
+            or self.config.node_id not in topic.partitions[partition.partition].replicas
         ):
             return Fate.STRAY
         return self.topic_settings.of(topic.configs).log

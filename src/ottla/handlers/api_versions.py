@@ -4,6 +4,7 @@ import re
 
 from ottla.handlers.context import Context
 from ottla.handlers.registry import ours
+from ottla.metadata.features import SUPPORTED, finalized
 from ottla.model.errors import ErrorCode
 from ottla.wire.generated.api_versions import (
     ApiVersion,
@@ -16,15 +17,6 @@ from ottla.wire.generated.api_versions import (
 PRODUCE = 0
 OTTLA = "ottla"
 """The software name of our own client."""
-
-FEATURES: tuple[tuple[str, int, int], ...] = (
-    ("group.version", 0, 1),
-    ("metadata.version", 7, 30),
-    ("share.version", 0, 1),
-    ("streams.version", 0, 1),
-    ("transaction.version", 0, 2),
-)
-"""(name, lowest level, highest level) of what is really there."""
 
 _SOFTWARE = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?")
 
@@ -42,14 +34,15 @@ def api_versions(context: Context, request: ApiVersionsRequest) -> ApiVersionsRe
         api_keys=[_version(*row) for row in served],
         supported_features=[
             SupportedFeatureKey(name=name, min_version=low, max_version=high)
-            for name, low, high in FEATURES
+            for name, (low, high) in SUPPORTED.items()
             # Before v4 a lowest level of 0 may not be said (KAFKA-17011).
             if low > 0 or context.api_version >= 4
         ],
         finalized_features_epoch=context.broker.image.revision,
         finalized_features=[
-            FinalizedFeatureKey(name=name, max_version_level=high, min_version_level=high)
-            for name, _, high in FEATURES
+            FinalizedFeatureKey(name=name, max_version_level=level, min_version_level=level)
+            for name, level in finalized(context.broker.image.features).items()
+            if level > 0
         ],
     )
 

@@ -394,7 +394,11 @@ def _before_storing(context: Context, one: _Wanted, *, validate_only: bool) -> b
             change_log_levels(broker.loggers, one.changes)
         return False
     is_one_broker = resource_type is ResourceType.BROKER and one.name
-    if is_one_broker and _broker_number(one.name, "Node") != broker.broker_id:
+    # The broker that was asked may have passed it on to us.
+    if is_one_broker and _broker_number(one.name, "Node") not in {
+        broker.broker_id,
+        *broker.image.brokers,
+    }:
         raise ApiError(
             ErrorCode.INVALID_REQUEST,
             f"Unexpected broker id, expected {broker.broker_id}, but received {one.name}",

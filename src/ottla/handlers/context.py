@@ -1,7 +1,7 @@
 """What a handler receives beside its request."""
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -12,6 +12,7 @@ from ottla.handlers.registry import Api
 from ottla.handlers.timeouts import Timeouts
 from ottla.metadata.controller import Writes
 from ottla.metadata.image import Image
+from ottla.metadata.quorum import Quorum
 from ottla.model.clock import Clock
 from ottla.model.ids import BrokerId
 from ottla.model.parts import Parts
@@ -85,6 +86,8 @@ class BrokerViews:
     transactions: "TransactionCoordinator"
     log_mover: "LogMover"
     loggers: Loggers
+    quorum: Callable[[], Awaitable[Quorum]]
+    """Who keeps the metadata. Raises PeerError."""
     forwarder: "Forwarder | None" = None
     """Finds the controller, where that may be another broker."""
     config_rows: ConfigRows = field(default_factory=ConfigRows)
@@ -265,7 +268,8 @@ class Context:
         A broker that advertises nothing for the listener is reached where this
         client reached us; only a broker alone may do so.
         """
-        broker = self.broker.image.brokers.get(broker_id)
+        image = self.broker.image
+        broker = image.brokers.get(broker_id) or image.known_brokers.get(broker_id)
         if broker is not None:
             for endpoint in broker.endpoints:
                 if endpoint.listener == self.client.listener:

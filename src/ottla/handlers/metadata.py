@@ -13,9 +13,9 @@ from typing import Any
 from ottla.handlers.context import Context
 from ottla.handlers.slices import answer
 from ottla.handlers.topics import auto_create
-from ottla.metadata.image import PartitionImage, TopicImage
+from ottla.metadata.image import BrokerImage, KnownBroker, PartitionImage, TopicImage
 from ottla.model.errors import ApiError, ErrorCode
-from ottla.model.ids import NO_BROKER, ZERO_UUID, PartitionId, Uuid
+from ottla.model.ids import NO_BROKER, ZERO_UUID, BrokerId, PartitionId, Uuid
 from ottla.model.names import INTERNAL_TOPICS, check_topic_name
 from ottla.model.steps import Steps
 from ottla.wire.codec import encode_around, encode_struct
@@ -179,13 +179,22 @@ async def _encode_topics(
 def _as_it_is(
     context: Context, topic: TopicImage, number: PartitionId, state: PartitionImage
 ) -> PartitionImage:
-    """A partition as clients should see it: one that this broker should lead and cannot has no leader."""
+    """A partition as clients should see it: only who lives leads, others are offline.
+
+    One that this broker should lead and cannot has no leader either.
+    """
+    brokers = context.broker.image.brokers
+    offline = tuple(b for b in state.replicas if b not in brokers or brokers[b].fenced)
+    if offline:
+        leader = NO_BROKER if state.leader in offline else state.leader
+        state = state._replace(leader=leader, offline_replicas=offline)
     if state.leader != context.broker.broker_id:
         return state
     replica = context.broker.replicas.find(topic.topic_id, number)
     if replica is not None and replica.is_leader:
         return state
-    return state._replace(leader=NO_BROKER, offline_replicas=(state.leader,))
+    offline = tuple(b for b in state.replicas if b in offline or b == state.leader)
+    return state._replace(leader=NO_BROKER, offline_replicas=offline)
 
 
 def _topic(context: Context, topic: TopicImage, operations: bool) -> MetadataResponseTopic:
@@ -220,6 +229,8 @@ def _join(context: Context, request: MetadataRequest, bodies: list[bytes]) -> by
     image = context.broker.image
     brokers = []
     for broker in image.brokers.values():
+        if broker.fenced:
+            continue
         host, port = context.address_of(broker.broker_id)
         brokers.append(
             MetadataResponseBroker(node_id=broker.broker_id, host=host, port=port, rack=broker.rack)
@@ -254,17 +265,20 @@ def describe_cluster(context: Context, request: DescribeClusterRequest) -> Descr
     )
     if request.include_cluster_authorized_operations:
         response.cluster_authorized_operations = CLUSTER_OPERATIONS
-    for broker in image.brokers.values():
-        if broker.fenced and not request.include_fenced_brokers:
+    everyone: dict[BrokerId, KnownBroker | BrokerImage] = {**image.known_brokers, **image.brokers}
+    for broker_id in sorted(everyone):
+        alive = image.brokers.get(broker_id)
+        is_fenced = alive is None or alive.fenced
+        if is_fenced and not request.include_fenced_brokers:
             continue
-        host, port = context.address_of(broker.broker_id)
+        host, port = context.address_of(broker_id)
         response.brokers.append(
             DescribeClusterBroker(
-                broker_id=broker.broker_id,
+                broker_id=broker_id,
                 host=host,
                 port=port,
-                rack=broker.rack,
-                is_fenced=broker.fenced,
+                rack=everyone[broker_id].rack,
+                is_fenced=is_fenced,
             )
         )
     return response
@@ -356,6 +370,10 @@ def _missing(name: str) -> DescribeTopicPartitionsResponseTopic:
     )
 
 
+def _last_known(state: PartitionImage) -> list[BrokerId]:
+    return [] if state.last_known_leader == NO_BROKER else [state.last_known_leader]
+
+
 def _described(
     context: Context, topic: TopicImage, start: int, end: int
 ) -> DescribeTopicPartitionsResponseTopic:
@@ -376,8 +394,8 @@ def _described(
                 leader_epoch=state.leader_epoch,
                 replica_nodes=list(state.replicas),
                 isr_nodes=list(state.isr),
-                eligible_leader_replicas=[],
-                last_known_elr=[],
+                eligible_leader_replicas=list(state.elr),
+                last_known_elr=_last_known(state),
                 offline_replicas=list(state.offline_replicas),
             )
             for number, state in states

@@ -43,11 +43,17 @@ HANDLERS: dict[int, str] = {
     35: "log_dirs:describe_log_dirs",
     37: "topics:create_partitions",
     42: "groups:delete_groups",
+    43: "reassignments:elect_leaders",
     44: "configs:incremental_alter_configs",
+    45: "reassignments:alter_partition_reassignments",
+    46: "reassignments:list_partition_reassignments",
     47: "group_offsets:offset_delete",
+    55: "cluster:describe_quorum",
+    57: "cluster:update_features",
     58: "forwarded:envelope",
     60: "metadata:describe_cluster",
     61: "markers:describe_producers",
+    64: "cluster:unregister_broker",
     65: "transactions:describe_transactions",
     66: "transactions:list_transactions",
     68: "consumer_groups:consumer_group_heartbeat",
@@ -79,7 +85,7 @@ ENVELOPE = 58
 BETWEEN_BROKERS = frozenset({ENVELOPE})
 """Kafka's, and told to our own client alone, too: other brokers are among those."""
 
-FORWARDED = frozenset({19, 20, 33, 37, 44})
+FORWARDED = frozenset({19, 20, 33, 37, 43, 44, 45, 46, 57, 64})
 """What the controller answers, whoever was asked."""
 
 

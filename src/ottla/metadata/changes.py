@@ -16,6 +16,7 @@ Keys and their JSON values:
                                  "removing"}
     config/TYPE/NAME             {setting: value}; topics too, by name
     deleting/TOPIC_ID            {"name"}: its files may be removed
+    features                     {feature: finalized level}, once somebody set one
 
 A topic exists when its topic key does, and has as many partitions as that says; its
 partition keys may be older, and go later: thousands do not fit in one transaction. The
@@ -54,6 +55,7 @@ from ottla.model.steps import Steps, at_once
 CLUSTER = "cluster"
 CONTROLLER = "controller"
 PRODUCER_IDS = "producer_ids"
+FEATURES = "features"
 
 KeyValue = tuple[str, bytes]
 
@@ -94,6 +96,10 @@ def controller_key(broker_id: BrokerId) -> KeyValue:
 
 def producer_ids_key(next_producer_id: int) -> KeyValue:
     return PRODUCER_IDS, _value({"next": next_producer_id})
+
+
+def features_key(levels: Mapping[str, int]) -> KeyValue:
+    return FEATURES, _value(dict(levels))
 
 
 def broker_name(broker_id: BrokerId) -> str:
@@ -328,6 +334,8 @@ def _put(draft: _Draft, put: Put) -> None:
     elif put.key == PRODUCER_IDS:
         draft.scalars["next_producer_id"] = content["next"]
         draft.scalars["producer_ids_revision"] = draft.revision_of(put.key)
+    elif put.key == FEATURES:
+        draft.scalars["features"] = content
 
 
 def _endpoints(content: Any) -> tuple[Endpoint, ...]:

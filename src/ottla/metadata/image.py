@@ -114,6 +114,8 @@ class Image:
     """The first producer id that no broker has been given a block of."""
     producer_ids_revision: Revision = 0
     """The mod-revision of the key that says so."""
+    features: Mapping[str, int] = field(default_factory=dict)
+    """Levels that were finalized by hand; `features.finalized` has them all."""
     unlisted: Mapping[Uuid, Mapping[PartitionId, PartitionImage]] = field(default_factory=dict)
     """Partitions whose topic does not say that it has them: yet, or any more."""
 

@@ -25,7 +25,9 @@ from ottla.metadata.etcd_messages import (
     request_size,
 )
 from ottla.metadata.etcd_options import EtcdOptions
+from ottla.metadata.etcd_quorum import quorum
 from ottla.metadata.etcd_watch import Watch
+from ottla.metadata.quorum import Quorum
 from ottla.metadata.store import (
     Changes,
     Compare,
@@ -143,6 +145,12 @@ class EtcdStore:
         """Return the version of the member of etcd that is asked at the moment."""
         answer = await self._call("maintenance/status", {}, is_linearizable=False)
         return str(answer.get("version", ""))
+
+    async def quorum(self) -> Quorum:
+        """Return etcd's members, as whichever of them is asked knows them. Raises PeerError."""
+        listed = await self._call("cluster/member/list", {}, is_linearizable=False)
+        status = await self._call("maintenance/status", {}, is_linearizable=False)
+        return quorum(listed, status)
 
     async def load(self) -> Snapshot:
         for _ in range(LOADS):

@@ -246,6 +246,21 @@ DIFFERENCES = [
     ),
     # Not offered
     Difference(
+        "Offsets of a log that there is none of: the store's revision stands for them.",
+        "DESCRIBE_QUORUM",
+        path="topics*.high_watermark",
+    ),
+    Difference(
+        "The store's revision stands for them.",
+        "DESCRIBE_QUORUM",
+        path="topics*.log_end_offset",
+    ),
+    Difference(
+        "There are no controllers beside the brokers, with listeners of their own.",
+        "DESCRIBE_QUORUM",
+        path="nodes*",
+    ),
+    Difference(
         "APIs that are not served are not advertised.",
         "API_VERSIONS",
         path="api_keys.*",

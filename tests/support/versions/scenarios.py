@@ -1,6 +1,7 @@
 """Everything that is asked, registered."""
 
 from tests.support.versions import (  # noqa: F401
+    ask_cluster,
     ask_configs,
     ask_consumer_groups,
     ask_fetch,

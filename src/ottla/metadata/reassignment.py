@@ -1,0 +1,179 @@
+"""Moving replicas and leaders as somebody asked for (KIP-455, KIP-460): pure decisions.
+
+A reassignment changes `replicas` to the wanted ones followed by those that go, and says in
+`adding` and `removing` which are which. It is over, and `election.settle` ends it, when all that
+are added are in sync. Who was added by an earlier one and is not wanted any more goes at once
+unless it is in sync already.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
+
+from ottla.metadata.election import settle
+from ottla.metadata.image import Image, PartitionImage
+from ottla.model.errors import ApiError, ErrorCode
+from ottla.model.ids import BrokerId, PartitionId, TopicName
+
+
+class Election(NamedTuple):
+    """What decides about a partition's leader."""
+
+    usable: frozenset[BrokerId]
+    min_isr: int
+
+
+def usable_brokers(image: Image) -> frozenset[BrokerId]:
+    return frozenset(broker.broker_id for broker in image.brokers.values() if broker.is_usable)
+
+
+def find(image: Image, topic: TopicName, number: PartitionId) -> PartitionImage:
+    """The partition to reassign. Raises ApiError UNKNOWN_TOPIC_OR_PARTITION."""
+    if topic not in image.topics:
+        raise ApiError(
+            ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, f"Unable to find a topic named {topic}."
+        )
+    state = image.partition(topic, number)
+    if state is None:
+        raise ApiError(
+            ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, f"Unable to find partition {topic}:{number}."
+        )
+    return state
+
+
+def check_target(image: Image, target: Sequence[BrokerId]) -> None:
+    """Raise ApiError INVALID_REPLICA_ASSIGNMENT where these cannot be a partition's replicas."""
+    if not target:
+        raise ApiError(
+            ErrorCode.INVALID_REPLICA_ASSIGNMENT,
+            "The manual partition assignment includes an empty replica list.",
+        )
+    for broker, count in sorted(Counter(target).items()):
+        if broker not in image.brokers and broker not in image.known_brokers:
+            raise ApiError(
+                ErrorCode.INVALID_REPLICA_ASSIGNMENT,
+                f"The manual partition assignment includes broker {broker}, "
+                "but no such broker is registered.",
+            )
+        if count > 1:
+            raise ApiError(
+                ErrorCode.INVALID_REPLICA_ASSIGNMENT,
+                f"The manual partition assignment includes the broker {broker} more than once.",
+            )
+
+
+def reassign(
+    state: PartitionImage,
+    target: Sequence[BrokerId],
+    election: Election,
+    *,
+    may_change_factor: bool = True,
+) -> PartitionImage:
+    """The state on its way to these replicas, or there already; the same if it is there.
+
+    Raises:
+        ApiError: INVALID_REPLICATION_FACTOR, there would be more or fewer, which was not wanted.
+    """
+    before = [broker for broker in state.replicas if broker not in state.adding]
+    if not may_change_factor:
+        present = [broker for broker in state.replicas if broker not in state.removing]
+        if len(present) != len(target):
+            raise ApiError(
+                ErrorCode.INVALID_REPLICATION_FACTOR,
+                f"The replication factor is changed from {len(present)} to {len(target)}",
+            )
+    gone = [broker for broker in state.replicas if broker not in target]
+    # What was to be added and is not there yet never was a replica.
+    removing = tuple(sorted(broker for broker in gone if broker in before or broker in state.isr))
+    adding = tuple(sorted(broker for broker in target if broker not in before))
+    after = state._replace(
+        replicas=(*target, *removing),
+        elr=tuple(broker for broker in state.elr if broker in target or broker in removing),
+        adding=adding,
+        removing=removing,
+    )
+    return _settled(state, after, election)
+
+
+def cancel(
+    topic: TopicName,
+    number: PartitionId,
+    state: PartitionImage,
+    election: Election,
+    *,
+    unclean: bool,
+) -> PartitionImage:
+    """The state with the replicas that it had before its reassignment.
+
+    Raises:
+        ApiError: NO_REASSIGNMENT_IN_PROGRESS; INVALID_REPLICA_ASSIGNMENT, none of those is in
+            sync, and an `unclean` election is not allowed.
+    """
+    if not state.adding and not state.removing:
+        raise ApiError(ErrorCode.NO_REASSIGNMENT_IN_PROGRESS)
+    replicas = tuple(broker for broker in state.replicas if broker not in state.adding)
+    isr = tuple(broker for broker in state.isr if broker not in state.adding)
+    if state.isr and not isr and not unclean:
+        raise ApiError(
+            ErrorCode.INVALID_REPLICA_ASSIGNMENT,
+            f"Unable to revert partition assignment for {topic}:{number} because it would "
+            "require an unclean leader election.",
+        )
+    after = state._replace(
+        replicas=replicas,
+        isr=isr,
+        elr=tuple(broker for broker in state.elr if broker in replicas),
+        adding=(),
+        removing=(),
+    )
+    return _settled(state, after, election, unclean=unclean)
+
+
+def _settled(
+    before: PartitionImage, after: PartitionImage, election: Election, *, unclean: bool = False
+) -> PartitionImage:
+    """The state after elections, one partition epoch after `before`; or `before` itself."""
+    after = settle(after, election.usable, election.min_isr, unclean=unclean)
+    if after._replace(partition_epoch=before.partition_epoch) == before:
+        return before
+    return after._replace(partition_epoch=before.partition_epoch + 1)
+
+
+def elect(
+    state: PartitionImage, election: Election, *, preferred: bool
+) -> tuple[PartitionImage, ApiError | None]:
+    """The state after an election that somebody asked for, and why it changed nothing.
+
+    A `preferred` one wants the first replica to lead; any other one lets whoever lives lead
+    where nobody does, though it may lack records that were committed.
+    """
+    if state.leader == state.replicas[0] if preferred else state.leader >= 0:
+        return state, ApiError(
+            ErrorCode.ELECTION_NOT_NEEDED, "Leader election not needed for topic partition."
+        )
+    after = settle(
+        state, election.usable, election.min_isr, unclean=not preferred, preferred=preferred
+    )
+    if preferred and after.leader != state.replicas[0]:
+        return state, ApiError(
+            ErrorCode.PREFERRED_LEADER_NOT_AVAILABLE,
+            "The preferred leader was not available.",
+        )
+    if after.leader < 0:
+        return state, ApiError(
+            ErrorCode.ELIGIBLE_LEADERS_NOT_AVAILABLE,
+            "Eligible topic partition leaders are not available.",
+        )
+    return after, None
+
+
+def imbalance(image: Image, usable: Collection[BrokerId]) -> dict[BrokerId, tuple[int, int]]:
+    """Of each usable broker: the partitions that it should lead, and those of them that it does not."""
+    counts = {broker: [0, 0] for broker in sorted(usable)}
+    for topic in image.topics.values():
+        for state in topic.partitions:
+            found = counts.get(state.replicas[0])
+            if found is not None:
+                found[0] += 1
+                found[1] += state.leader != state.replicas[0]
+    return {broker: (should, not_so) for broker, (should, not_so) in counts.items()}
