@@ -117,6 +117,17 @@ def test_another_replica_is_preferred_and_leads_when_that_is_asked_for() -> None
     simulate(program, auto_leader_rebalance_enable="false")
 
 
+def test_preferred_replicas_lead_again_by_themselves() -> None:
+    async def program(world: ClusterWorld) -> None:
+        await with_topic(world, factor=3)
+        leader, *others = state(world).replicas
+        await ask(world, 1, moved([*others, leader]))
+        assert state(world).leader == leader
+        await world.until("the preferred one leads", lambda: state(world).leader == others[0], 30)
+
+    simulate(program, leader_imbalance_check_interval_seconds="20")
+
+
 def test_a_broker_that_is_gone_is_fenced_offline_and_can_be_removed() -> None:
     async def program(world: ClusterWorld) -> None:
         await with_topic(world, factor=3)

@@ -545,6 +545,12 @@ class Broker:
         shares = self.shares
         self.upkeep.every("share state", shares.prune_interval_ms, shares.prune)
         self.upkeep.every("cold share state", shares.snapshot_interval_ms, shares.write_anew)
+        if self.cluster is not None and views.config.auto_leader_rebalance_enable:
+            self.transport_upkeep.every(
+                "preferred leaders",
+                lambda: 1000 * views.config.leader_imbalance_check_interval_seconds,
+                self.cluster.duties.balance_leaders,
+            )
         self.transport_upkeep.every("idle connections", lambda: SWEEP_MS, self.connections.sweep)
         self.transport_upkeep.every(
             "idle files", lambda: CLOSE_IDLE_FILES_MS, self.logs.handles.close_idle

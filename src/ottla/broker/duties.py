@@ -18,6 +18,7 @@ from ottla.metadata.changes import Delta
 from ottla.metadata.controller import Writes
 from ottla.metadata.election import MinIsr, settle
 from ottla.metadata.image import Image, PartitionImage, TopicImage
+from ottla.metadata.reassignment import is_imbalanced, usable_brokers
 from ottla.model.clock import Clock
 from ottla.model.errors import ApiError
 from ottla.model.ids import NO_BROKER, BrokerId, PartitionId, Uuid
@@ -52,6 +53,7 @@ class Duties:
         self._min_isr = min_isr
         self._unclean = unclean
         self._task: asyncio.Task[None] | None = None
+        self._balancing: asyncio.Task[None] | None = None
         self._woken = asyncio.Event()
         self._controlled = 0
         """The revision of the controller's key when this broker last was it."""
@@ -71,11 +73,54 @@ class Duties:
             if self._task is None or self._task.done():
                 self._task = asyncio.get_running_loop().create_task(self._work())
 
+    def balance_leaders(self) -> None:
+        """Have the preferred replicas lead again that are in sync by now."""
+        if self._control.is_controller and (self._balancing is None or self._balancing.done()):
+            self._balancing = asyncio.get_running_loop().create_task(self._balance())
+
     async def close(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+        for task in (self._task, self._balancing):
+            if task is not None:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+
+    async def _balance(self) -> None:
+        places = await in_slices(self._clock, self._imbalanced(self._image()))
+        for start in range(0, len(places), PER_CHANGE):
+            try:
+                await self._control.change(
+                    partial(self._prefer, places[start : start + PER_CHANGE])
+                )
+            except ApiError as error:
+                log.warning("preferred replicas do not lead yet: %s", error)
+                return
+
+    def _imbalanced(self, image: Image) -> Steps[list[Place]]:
+        usable = usable_brokers(image)
+        found: list[Place] = []
+        seen = 0
+        for topic in list(image.topics.values()):
+            for number, state in enumerate(topic.partitions):
+                if is_imbalanced(state, usable):
+                    found.append((topic.topic_id, number))
+                seen += 1
+                if seen % LOOK_AT == 0:
+                    yield
+        return found
+
+    def _prefer(self, places: Sequence[Place], image: Image) -> tuple[Writes, int]:
+        usable = usable_brokers(image)
+        puts = []
+        for topic_id, number in places:
+            topic = image.topic_by_id(topic_id)
+            if topic is None or number >= len(topic.partitions):
+                continue
+            state = topic.partitions[number]
+            if is_imbalanced(state, usable):
+                after = settle(state, usable, self._min_isr(topic), preferred=True)
+                puts.append(changes.partition_key(topic_id, number, after))
+        return Writes(tuple(puts)), len(puts)
 
     async def _work(self) -> None:
         while self._woken.is_set():
@@ -103,7 +148,7 @@ class Duties:
             self._task = asyncio.get_running_loop().create_task(self._work())
 
     def _unsettled(self, image: Image) -> Steps[list[Place]]:
-        usable = _usable(image)
+        usable = usable_brokers(image)
         found: list[Place] = []
         seen = 0
         for topic in list(image.topics.values()):
@@ -129,7 +174,7 @@ class Duties:
         return settle(state, usable, self._min_isr(topic), unclean=unclean)
 
     def _settle(self, places: Sequence[Place], image: Image) -> tuple[Writes, int]:
-        usable = _usable(image)
+        usable = usable_brokers(image)
         puts = []
         for topic_id, number in places:
             topic = image.topic_by_id(topic_id)
@@ -141,10 +186,6 @@ class Duties:
                 puts.append(changes.partition_key(topic_id, number, after))
                 _say(topic, number, state, after)
         return Writes(tuple(puts)), len(puts)
-
-
-def _usable(image: Image) -> frozenset[BrokerId]:
-    return frozenset(broker.broker_id for broker in image.brokers.values() if broker.is_usable)
 
 
 def _say(

@@ -167,13 +167,7 @@ def elect(
     return after, None
 
 
-def imbalance(image: Image, usable: Collection[BrokerId]) -> dict[BrokerId, tuple[int, int]]:
-    """Of each usable broker: the partitions that it should lead, and those of them that it does not."""
-    counts = {broker: [0, 0] for broker in sorted(usable)}
-    for topic in image.topics.values():
-        for state in topic.partitions:
-            found = counts.get(state.replicas[0])
-            if found is not None:
-                found[0] += 1
-                found[1] += state.leader != state.replicas[0]
-    return {broker: (should, not_so) for broker, (should, not_so) in counts.items()}
+def is_imbalanced(state: PartitionImage, usable: Collection[BrokerId]) -> bool:
+    """Whether the preferred replica should lead, could, and does not."""
+    preferred = state.replicas[0]
+    return state.leader != preferred and preferred in state.isr and preferred in usable

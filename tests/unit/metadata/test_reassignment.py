@@ -5,13 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ottla.metadata.election import change_isr, settle
-from ottla.metadata.image import BrokerImage, Image, PartitionImage, TopicImage
+from ottla.metadata.image import BrokerImage, Image, PartitionImage
 from ottla.metadata.reassignment import (
     Election,
     cancel,
     check_target,
     elect,
-    imbalance,
+    is_imbalanced,
     reassign,
 )
 from ottla.model.errors import ApiError, ErrorCode
@@ -177,6 +177,8 @@ def test_an_unclean_election_takes_whoever_lives() -> None:
     assert error.code is ErrorCode.ELIGIBLE_LEADERS_NOT_AVAILABLE
 
 
-def test_imbalance_counts_what_others_lead_in_a_brokers_place() -> None:
-    topic = TopicImage("t", bytes(16), (state(A), state(B), state(B, (B, A))), {})
-    assert imbalance(Image(topics={"t": topic}), {A, B, C}) == {A: (2, 1), B: (1, 0), C: (0, 0)}
+def test_only_who_could_lead_in_anothers_place_makes_an_imbalance() -> None:
+    assert is_imbalanced(state(B), {A, B})
+    assert not is_imbalanced(state(A), {A, B})
+    assert not is_imbalanced(state(B), {B})
+    assert not is_imbalanced(state(B, isr=(B,)), {A, B})
