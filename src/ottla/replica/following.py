@@ -83,6 +83,7 @@ def truncate(partition: Partition, offset: Offset, now_ms: int) -> bool:
         log.log_end_offset,
     )
     _follow_end(partition)
+    partition.flush_what_counts()  # the cut took back what was known to be on disk
     if partition.high_watermark < high_watermark:
         logger.warning(
             "%s lost records that were committed: below %d, from %d on; "

@@ -191,7 +191,7 @@ class Partition:
         else:
             self.is_alone = True
         self.advance_high_watermark(0)
-        self._flush_what_counts()
+        self.flush_what_counts()
         self._tell_changed()
 
     def _take_members(self, state: PartitionImage, now_ms: int) -> None:
@@ -217,7 +217,7 @@ class Partition:
         self.leader_epoch = state.leader_epoch
         self.leader = state.leader
         self.leader_high_watermark = self.high_watermark
-        self._flush_what_counts()
+        self.flush_what_counts()
         self._tell_changed()
 
     def resign(self) -> None:
@@ -242,7 +242,7 @@ class Partition:
         for wait in started:
             wait.callback(error)
 
-    def _flush_what_counts(self) -> None:
+    def flush_what_counts(self) -> None:
         """What recovery found, and what another role left, counts once it is on disk."""
         log = self.log
         if log.config.flush_messages == DURABLE and log.flushed_end_offset < log.log_end_offset:

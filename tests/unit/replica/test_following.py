@@ -106,6 +106,21 @@ def test_a_cut_takes_the_epochs_with_it(caplog: pytest.LogCaptureFixture) -> Non
     assert caplog.messages == []
 
 
+def test_with_flushing_a_cut_is_flushed() -> None:
+    """What is left is said to the leader once it is on disk, again."""
+    asked: list[Partition] = []
+    leader, follower = make_partition(), follower_of(0, FLUSHED, request_flush=asked.append)
+    append(leader, 3)
+    append(leader, 3)
+    copied(leader, follower)
+    follower.log.flush()
+    asked.clear()
+    following.truncate(follower, 3, 0)
+    assert (follower.log.log_end_offset, asked) == (3, [follower])
+    follower.log.flush()
+    assert follower.counted_end == 3
+
+
 def test_a_cut_below_what_was_committed_is_said(caplog: pytest.LogCaptureFixture) -> None:
     follower = with_epochs((0, 2), (2, 3))
     with caplog.at_level(logging.WARNING):
