@@ -2,13 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from random import Random
 
-from tests.support.cluster_world import ClusterWorld, simulate
+import pytest
+from tests.support.cluster_world import ClusterWorld, host_of, simulate
 from tests.unit.storage.parts import values
 
 from ottla.client.producer import Producer
+from ottla.model.errors import ApiError, PeerError
 from ottla.model.ids import NO_BROKER, BrokerId
 from ottla.replica.partition import Partition
 from ottla.testing.clock import START_MS
@@ -157,3 +159,68 @@ def test_with_flushing_all_have_it_on_disk() -> None:
         await asyncio.sleep(1)
 
     simulate(program, log_flush_interval_messages="1")
+
+
+def heal(world: ClusterWorld) -> None:
+    for each in BROKERS:
+        world.stores[each].heal()
+        for other in BROKERS:
+            if each != other:
+                world.network.heal(host_of(each), host_of(other))
+
+
+async def disturb(world: ClusterWorld, random: Random) -> None:
+    """Cut a broker off, from another, from all or from the store, or start it anew, or heal all."""
+    broker = random.choice(BROKERS)
+    others = [each for each in BROKERS if each != broker]
+    match random.choice(["link", "link", "all", "store", "restart", "heal", "heal"]):
+        case "link":
+            world.network.cut(host_of(broker), host_of(random.choice(others)))
+        case "all":
+            for other in others:
+                world.network.cut(host_of(broker), host_of(other))
+        case "store":
+            world.stores[broker].cut()
+        case "restart":
+            heal(world)
+            await world.stop(broker)
+            await asyncio.sleep(random.uniform(0, 6))
+            await world.start(broker)
+        case _:
+            heal(world)
+
+
+@pytest.mark.parametrize(("seed", "durable"), [(10, False), (33, True)])
+def test_whatever_is_cut_what_was_acknowledged_stays(seed: int, durable: bool) -> None:
+    async def program(world: ClusterWorld) -> None:
+        random = Random(seed)
+        await created(world)
+        acknowledged: list[bytes] = []
+        is_over = False
+
+        async def produce() -> None:
+            number = 0
+            async with producing(world) as producer:
+                while not is_over:
+                    number += 1
+                    value = b"%d" % number
+                    with suppress(ApiError, PeerError):
+                        await (await producer.send("t", value))
+                        acknowledged.append(value)
+                    await asyncio.sleep(random.random() / 20)
+
+        task = asyncio.ensure_future(produce())
+        for _ in range(15):
+            await asyncio.sleep(random.uniform(0.2, 4))
+            await disturb(world, random)
+        heal(world)
+        is_over = True
+        await task
+        await world.until("all are in sync", lambda: isr(world) == {1, 2, 3})
+        await world.until("all have everything", lambda: same_everywhere(world))
+        there = [value for _, value in values(replica(world, 1).log)]
+        assert len(acknowledged) > 100
+        assert set(acknowledged) <= set(there)
+
+    flushes = {"log_flush_interval_messages": "1"} if durable else {}
+    simulate(program, seed=seed, min_insync_replicas="2", replica_lag_time_max_ms="3000", **flushes)
