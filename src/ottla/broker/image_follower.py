@@ -7,14 +7,16 @@ from contextlib import suppress
 from typing import TypeVar
 
 from ottla.handlers.slices import in_slices
-from ottla.metadata.changes import Delta, apply_in_steps, from_snapshot
+from ottla.metadata.changes import Delta, apply_in_steps, difference, from_snapshot
 from ottla.metadata.image import Image
-from ottla.metadata.store import Revision, Store
+from ottla.metadata.store import CompactedError, Revision, Store
 from ottla.model.clock import Clock
-from ottla.model.errors import StorageError
+from ottla.model.errors import PeerError, StorageError
 from ottla.model.steps import Steps
 
 T = TypeVar("T")
+
+RETRY_MS = 200
 
 Follow = Callable[[Image, Delta], Steps[None] | None]
 """Acts on what changed: at once, or in the steps it returns."""
@@ -70,19 +72,51 @@ class ImageFollower:
 
     async def _follow(self, revision: Revision) -> None:
         try:
-            async for changes in self._store.watch(revision):
-                image, delta = await self._run(apply_in_steps(self.image, changes))
-                self.image = image
-                for part in self._parts:
-                    steps = part(image, delta)
-                    if steps is not None:
-                        await self._run(steps)
-                self._followed = image.revision
-                self._wake(image.revision)
+            while True:
+                try:
+                    await self._watch(revision)
+                    return
+                except CompactedError as error:
+                    log.warning("reading all metadata anew: %s", error)
+                    revision = await self._reload()
         except Exception as error:
             log.exception("the metadata store can no longer be followed")
             self._end(f"the metadata store can no longer be followed: {error}")
             self._failed(error)
+
+    async def _watch(self, revision: Revision) -> None:
+        async for changes in self._store.watch(revision):
+            image, delta = await self._run(apply_in_steps(self.image, changes))
+            await self._hand_out(image, delta)
+
+    async def _reload(self) -> Revision:
+        """The store forgot changes before they were seen: take everything as it is now."""
+        while True:
+            try:
+                image = from_snapshot(await self._store.load())
+                break
+            except PeerError as error:
+                log.warning("the metadata store does not answer: %s", error)
+                await self._pause()
+        await self._hand_out(image, difference(self.image, image))
+        return image.revision
+
+    async def _hand_out(self, image: Image, delta: Delta) -> None:
+        self.image = image
+        for part in self._parts:
+            steps = part(image, delta)
+            if steps is not None:
+                await self._run(steps)
+        self._followed = image.revision
+        self._wake(image.revision)
+
+    async def _pause(self) -> None:
+        over = asyncio.Event()
+        timer = self._clock.call_at(self._clock.now_ms() + RETRY_MS, over.set)
+        try:
+            await over.wait()
+        finally:
+            timer.cancel()
 
     async def _run(self, steps: Steps[T]) -> T:
         return await in_slices(self._clock, steps)

@@ -221,6 +221,20 @@ def everything_in(image: Image) -> Delta:
     return Delta(frozenset(image.topics), frozenset(image.configs), frozenset(image.deleting), True)
 
 
+def difference(old: Image, new: Image) -> Delta:
+    """What is different in `new`, where the changes between the two are not known."""
+    topics = {
+        name for name in (*old.topics, *new.topics) if old.topics.get(name) != new.topics.get(name)
+    }
+    resources = {
+        resource
+        for resource in (*old.configs, *new.configs)
+        if old.configs.get(resource) != new.configs.get(resource)
+    }
+    deleting = frozenset(new.deleting) - frozenset(old.deleting)
+    return Delta(frozenset(topics), frozenset(resources), deleting, old.brokers != new.brokers)
+
+
 class _Draft:
     """The next image while it is being made; a mapping is copied before its first change."""
 

@@ -1,13 +1,13 @@
 """The metadata half of a broker: a store in memory that can fail, a follower, a control."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
 
 from ottla.broker.control import Control
 from ottla.broker.image_follower import ImageFollower
 from ottla.metadata import changes
-from ottla.metadata.store import Compare, TransactResult
+from ottla.metadata.store import Changes, CompactedError, Compare, TransactResult
 from ottla.metadata.store_memory import MemoryDatabase, MemoryStore
 from ottla.model.errors import StorageError
 from ottla.testing.clock import ManualClock
@@ -21,8 +21,20 @@ class Store(MemoryStore):
         self.database = database
         self.transactions = 0
         self.fails = ""
+        self.forgets = False
+        """What is put is forgotten before anybody sees it."""
+        self.forgotten = asyncio.Event()
         self.first: list[tuple[str, bytes]] = []
         """What somebody else puts just before the next transaction."""
+
+    async def watch(self, after_revision: int, /) -> AsyncIterator[Changes]:
+        async for change in super().watch(after_revision):
+            if self.forgets:
+                self.forgotten.set()
+                while self.forgets:
+                    await asyncio.sleep(0)
+                raise CompactedError("the change is forgotten")
+            yield change
 
     async def transact(
         self,

@@ -6,7 +6,7 @@ import pytest
 from tests.unit.broker.parts import Metadata, run
 
 from ottla.metadata import changes
-from ottla.metadata.image import Image
+from ottla.metadata.image import BrokerImage, Image
 from ottla.model.errors import StorageError
 
 
@@ -46,6 +46,26 @@ def test_a_revision_is_reached_when_the_last_part_has_followed_it() -> None:
         await metadata.follower.reached(revision)
         await waiting[0]
         assert states == [False]
+
+    run(scenario)
+
+
+def test_what_the_store_forgot_is_read_anew() -> None:
+    async def scenario(metadata: Metadata) -> None:
+        heard: list[tuple[int, bool]] = []
+        metadata.follower.add(
+            lambda image, delta: heard.append((image.next_producer_id, delta.brokers))
+        )
+        await metadata.follower.reached(await put(metadata, 1))
+        metadata.store.forgets = True
+        await put(metadata, 2)
+        await metadata.store.forgotten.wait()
+        broker = changes.broker_key(BrokerImage(7, 0, None, ()))
+        seen = await metadata.store.transact([], [broker])
+        metadata.store.forgets = False
+        await metadata.follower.reached(seen.revision)
+        await metadata.follower.reached(await put(metadata, 3))
+        assert heard == [(1, False), (2, True), (3, False)]
 
     run(scenario)
 

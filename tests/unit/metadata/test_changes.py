@@ -95,6 +95,7 @@ def test_following_every_change_and_loading_everything_end_in_the_same_image(
     steps: list[tuple[str, str, int, bool]],
 ) -> None:
     keys = Keys()
+    before = [keys.image]
     for seed, (operation, name, number, piecewise) in enumerate(steps):
         write = keys.write_piecewise if piecewise else keys.write
         topic = keys.image.topics.get(name)
@@ -116,6 +117,16 @@ def test_following_every_change_and_loading_everything_end_in_the_same_image(
             resource = ConfigResource(ResourceType.TOPIC, name)
             keys.write(Writes((changes.config_key(resource, {"x": str(number)}),)))
         assert keys.reloaded() == keys.image
+        before.append(keys.image)
+    for old in before:
+        delta = changes.difference(old, keys.image)
+        differ = {
+            n
+            for n in (*old.topics, *keys.image.topics)
+            if old.topics.get(n) != keys.image.topics.get(n)
+        }
+        assert delta.topics == differ
+        assert delta.deleting == set(keys.image.deleting) - set(old.deleting)
 
 
 def test_the_delta_names_what_changed() -> None:
