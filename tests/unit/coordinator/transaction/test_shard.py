@@ -77,6 +77,27 @@ def test_what_comes_late_does_not_touch_the_next_transaction() -> None:
     assert (world.state, world.known.partitions, len(world.log)) == ("Ongoing", {P1}, records)
 
 
+def test_a_foreign_producer_id_may_not_resume_whatever_its_epoch() -> None:
+    world = TransactionWorld()
+    world.init()
+    ended(world)
+    known = world.known
+    assert (known.producer_id, known.producer_epoch) == (100, 1)
+    for epoch in (0, 1, 2):
+        assert world.init((99, epoch)) == "PRODUCER_FENCED"
+    assert world.known == known
+
+
+def test_nobody_has_the_epoch_that_rose_with_the_decision_before_it_is_complete() -> None:
+    """A forged EndTxn in it is fenced, not told to wait for what it might end next."""
+    world = TransactionWorld()
+    world.init()
+    world.add((100, 0))
+    assert world.end((100, 0)) == (100, 1)
+    assert world.end((100, 1)) == "PRODUCER_FENCED"
+    assert world.end((100, 1), False) == "PRODUCER_FENCED"
+
+
 def test_foreign_and_forged_producers_change_nothing() -> None:
     world = TransactionWorld()
     assert world.end((1, 0)) == "INVALID_PRODUCER_ID_MAPPING"
