@@ -149,6 +149,46 @@ def test_a_generation_is_one_record_and_a_heartbeat_none() -> None:
     play(scenario)
 
 
+def test_no_offset_is_appended_behind_the_end_of_its_transaction() -> None:
+    """It is looked at in the turn of the append, however long the commit waited for its turn."""
+
+    async def scenario(world: World) -> None:
+        await world.load()
+
+        def over() -> None:
+            raise ApiError(ErrorCode.INVALID_TXN_STATE)
+
+        before = world.port.end
+        with pytest.raises(ApiError) as refused:
+            await world.groups.commit_in_transaction(
+                commit("g", {"t": {0: 5}}), CALLER, (7, 0), over
+            )
+        assert refused.value.code is ErrorCode.INVALID_TXN_STATE
+        assert world.port.end == before
+        assert await world.offset("g") == (-1, 0)
+
+    play(scenario)
+
+
+def test_offsets_of_a_transaction_are_seen_when_its_marker_is_committed() -> None:
+    async def scenario(world: World) -> None:
+        await world.load()
+        await world.groups.commit_in_transaction(
+            commit("g", {"t": {0: 5}}), CALLER, (7, 0), lambda: None
+        )
+        world.port.holds = True
+        world.port.end += 1  # the marker
+        world.groups.marked(0, 7, True, world.port.end)
+        asking = await started(world.offset("g"))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert not asking.done()
+        world.port.commit()
+        assert await asking == (5, 0)
+
+    play(scenario)
+
+
 def test_offsets_in_a_transaction_are_pending_until_its_end() -> None:
     async def scenario() -> None:
         committed_then_aborted = await loaded_from_kafka(6)
