@@ -15,6 +15,7 @@ from typing import Protocol
 
 from ottla.model.errors import ApiError, ErrorCode, StorageError
 from ottla.model.ids import NO_BROKER, BrokerId, LeaderEpoch, Offset, PartitionId, Uuid
+from ottla.record.checksum import Buffer
 from ottla.replica import following
 from ottla.replica.partition import Partition
 from ottla.wire.generated.fetch import (
@@ -374,6 +375,8 @@ class FetchPlan:
         partition, records = followed.partition, row.records
         followed.leader_start = row.log_start_offset
         if records:
+            if _begins_within(records, partition.log.log_end_offset, row.log_start_offset):
+                following.start_over(partition, partition.log.log_end_offset, self._now_ms())
             following.append(partition, records, self._now_ms())
             if self._throttle is not None:
                 self._throttle.took(partition, len(records))
@@ -422,3 +425,12 @@ class FetchPlan:
         except StorageError as error:
             self.remove(followed.key)
             self._failed(partition, error)
+
+
+def _begins_within(records: Buffer, end: Offset, leader_start: Offset) -> bool:
+    """Whether the leader's log begins here, where ours ends, and within a batch.
+
+    That batch can be appended to an empty log only; all we have lies below the leader's start.
+    """
+    base_offset = int.from_bytes(records[:8], "big", signed=True)
+    return base_offset < end <= leader_start

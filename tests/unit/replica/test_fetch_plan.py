@@ -171,6 +171,25 @@ def test_a_follower_behind_the_leaders_start_begins_anew_there() -> None:
     assert follower.records() == leader.records()
 
 
+def test_a_follower_that_ends_where_the_leader_begins_within_a_batch_goes_on() -> None:
+    leader, follower = Node(1), Node(2)
+    nodes = {1: leader, 2: follower}
+    for node in nodes.values():
+        node.know(nodes)
+    leader.learn(among(1, replicas=(1, 2)))
+    append(leader.partition, 3)
+    follower.learn(among(1, leader=2, replicas=(1, 2))._replace(leader_epoch=0))
+    append(follower.partition, 1)
+    follower.learn(among(3, replicas=(1, 2)))
+    leader.learn(among(3, replicas=(1, 2)))
+    leader.partition.high_watermark = leader.log.high_watermark = 3
+    leader.partition.advance_log_start(1)
+    leader.log.leader_epochs.truncate_from_start(1)
+    for _ in range(3):
+        follower.fetch_from(leader)
+    assert (follower.log.log_start_offset, follower.log.log_end_offset) == (1, 3)
+
+
 @pytest.mark.parametrize(("start", "end", "left"), [(0, 2, (0, 2)), (3, 3, (3, 3)), (2, 9, (0, 4))])
 def test_a_follower_goes_where_its_leader_is(start: int, end: int, left: tuple[int, int]) -> None:
     _, follower = pair()
