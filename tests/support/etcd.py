@@ -11,7 +11,7 @@ import pytest
 from tools.subject.etcd import Etcd
 
 from ottla.broker.system import MonotonicClock, SocketNetwork
-from ottla.cli.etcd_binary import EtcdNotFoundError
+from ottla.cli.etcd_binary import EtcdBinary, EtcdNotFoundError, find_etcd
 from ottla.metadata.etcd_options import EtcdOptions
 from ottla.metadata.store import Changes, Snapshot
 from ottla.metadata.store_etcd import EtcdStore
@@ -22,8 +22,13 @@ PREFIXES = count()
 
 def etcd_or_skip(members: int = 1, *, scheme: str = "http", extra: Sequence[str] = ()) -> Etcd:
     """Return an etcd, not started yet; skip the test where none is found, but fail in CI."""
+    return Etcd(members, scheme=scheme, extra=extra, binary=binary_or_skip())
+
+
+def binary_or_skip() -> EtcdBinary:
+    """Return which etcd is run; skip the test where none is found, but fail in CI."""
     try:
-        return Etcd(members, scheme=scheme, extra=extra)
+        return find_etcd()
     except EtcdNotFoundError as error:
         if os.environ.get("CI") == "true":
             pytest.fail(str(error), pytrace=False)

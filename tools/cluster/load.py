@@ -21,6 +21,7 @@ PRODUCERS = 3
 VALUE_BYTES = 200
 TICK_S = 0.02
 END_S = 60.0
+UNKNOWN_OFFSET = -1
 
 IMPATIENT: Mapping[str, Any] = {
     "socket.timeout.ms": 3_000,
@@ -52,6 +53,7 @@ class Producers:
         self._journal = journal
         self._silence = silence
         self._stop = threading.Event()
+        self._patience_s = END_S
         self._threads = [
             threading.Thread(target=self._run, args=(bootstrap, n), name=f"producer {n}")
             for n in range(PRODUCERS)
@@ -92,8 +94,8 @@ class Producers:
                 sequence += 1
                 self._journal.sent[number] = sequence
             producer.poll(TICK_S)
-        left = producer.flush(END_S)
-        if left:
+        left = producer.flush(self._patience_s)
+        if left and self._patience_s:
             self._journal.complain(
                 "stall", f"{left} records of producer {number} unanswered after {END_S:g} s"
             )
@@ -103,11 +105,15 @@ class Producers:
         if error is not None:
             self._journal.complain("producer", f"{error.name()} {error.str()} at {at:.3f}")
             return
-        self._journal.acknowledged(told.partition(), told.offset(), value, at)
+        offset = told.offset()
+        self._journal.acknowledged(
+            told.partition(), UNKNOWN_OFFSET if offset is None else offset, value, at
+        )
         self._silence.acknowledged(told.partition(), at, sent_at)
 
-    def stop(self) -> None:
-        """Send no more, wait for every answer."""
+    def stop(self, patience_s: float = END_S) -> None:
+        """Send no more, wait for every answer; not if there is no patience for that."""
+        self._patience_s = patience_s
         self._stop.set()
         for thread in self._threads:
             thread.join()

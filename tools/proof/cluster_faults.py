@@ -173,10 +173,11 @@ class Round:
             self._await_heard(time.monotonic(), "at the start")
             for fault in faults:
                 yield self._cycle(fault)
-        finally:
             load.stop()
-            watcher.stop()
             reader.await_end({n: self.journal.end(n) for n in range(PARTITIONS)})
+        finally:
+            load.stop(patience_s=0)
+            watcher.stop()
             reader.stop()
 
     def _cycle(self, fault: Fault) -> Cycle:
@@ -322,16 +323,29 @@ def _run_rounds(cluster: Cluster, plan: Plan, outcome: Outcome, say: Say) -> Non
             this.create()
             outcome.cycles.extend(this.run(faults))
             outcome.read += this.compare()
-            if waiting:
+            if waiting and not this.journal.lines:
                 cluster.start()
                 this.delete()
         except GaveUpError:
-            pass
+            describe(cluster, say)
+        except (RuntimeError, TimeoutError, KafkaException) as error:
+            this.journal.complain("stall", str(error))
+            describe(cluster, say)
         journal = this.journal
         outcome.acknowledged += journal.acknowledged_count
         outcome.without_offset += len(journal.without_offset)
         outcome.wrong.update(journal.wrong)
         outcome.violations += [f"round {number}: {line}" for line in journal.lines]
+
+
+def describe(cluster: Cluster, say: Say) -> None:
+    """Keep what etcd has, for whoever looks into it."""
+    try:
+        said = cluster.etcd.control("get", "--prefix", "")
+    except RuntimeError as error:
+        said = str(error)
+    (cluster.home / "etcd.txt").write_text(said)
+    say("what etcd has is kept in etcd.txt")
 
 
 def _rest(seconds: float) -> None:
