@@ -154,7 +154,8 @@ def prove_cluster_faults(plan: cluster_faults.Plan) -> bool:
             "seconds": round(time.monotonic() - began),
             "command": f"python -m tools.proof --only cluster-faults --cycles {plan.cycles} "
             f"--etcd-members {plan.etcd_members} --seed {plan.seed}"
-            f"{'' if plan.network else ' --loopback'}",
+            f"{'' if plan.network else ' --loopback'}"
+            + "".join(f" --fault '{kind}'" for kind in plan.kinds),
             "by_kind": {kind: list(figures) for kind, figures in kinds.items()},
             "each_violation": outcome.violations[:100],
         },
