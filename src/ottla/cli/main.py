@@ -18,6 +18,8 @@ COMMANDS = {
     "produce": ("ottla.cli.produce", "produce", "Write records to a topic."),
     "consume": ("ottla.cli.consume", "consume", "Read records from topics."),
     "group": ("ottla.cli.groups", "group", "List, describe, reset and delete consumer groups."),
+    "cluster": ("ottla.cli.cluster", "cluster", "Look at a cluster, balance it, start one to try."),
+    "broker": ("ottla.cli.brokers", "broker", "List, drain and remove brokers."),
     "log": ("ottla.cli.log", "log", "Look inside log files, check and repair them."),
 }
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from ottla.metadata import changes
 from ottla.metadata.changes import KeyValue
-from ottla.metadata.image import ConfigResource, Image, PartitionImage, TopicImage
+from ottla.metadata.image import BrokerImage, ConfigResource, Image, PartitionImage, TopicImage
 from ottla.metadata.placement import place
 from ottla.model.errors import ApiError, ErrorCode
 from ottla.model.ids import BrokerId, PartitionId, TopicName, Uuid, uuid_text
@@ -23,6 +23,10 @@ from ottla.model.steps import Steps, at_once
 
 MAX_PARTITIONS_PER_BATCH = 10_000
 """Kafka refuses to create more in one request."""
+
+
+CORDONED = "cordoned.log.dirs"
+EVERY_DIRECTORY = "*"
 
 
 class Writes(NamedTuple):
@@ -181,7 +185,17 @@ def _place_topic(
         raise ApiError(
             ErrorCode.POLICY_VIOLATION, "Excessively large number of partitions per request."
         )
-    return place(image.brokers, partitions, factor, first_partition=0, start=start)
+    return place(_open_brokers(image), partitions, factor, first_partition=0, start=start)
+
+
+def _open_brokers(image: Image) -> dict[BrokerId, BrokerImage]:
+    """Brokers that take new replicas: not those all of whose directories are cordoned (KIP-1066)."""
+    return {
+        broker_id: broker
+        for broker_id, broker in image.brokers.items()
+        if image.configs.get(ConfigResource(ResourceType.BROKER, str(broker_id)), {}).get(CORDONED)
+        != EVERY_DIRECTORY
+    }
 
 
 def _check_assignment(image: Image, topic: NewTopic) -> Sequence[Sequence[BrokerId]]:
@@ -310,7 +324,7 @@ def create_partitions(
         replicas = assignments
     else:
         factor = len(topic.partitions[0].replicas)
-        replicas = place(image.brokers, added, factor, first_partition=existing)
+        replicas = place(_open_brokers(image), added, factor, first_partition=existing)
     puts = [
         changes.partition_key(
             topic.topic_id,

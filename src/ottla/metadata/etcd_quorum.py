@@ -9,13 +9,16 @@ from ottla.model.ids import NO_BROKER
 LISTENER = "ETCD"
 """What stands where Kafka names the listener of its controllers."""
 
+FIRST = 1_000_001
+"""Apart from what brokers are called: tools print both side by side."""
+
 INT32 = 2**31 - 1
 
 
 def quorum(listed: JsonObject, status: JsonObject) -> Quorum:
     """Read the answers of member/list and maintenance/status.
 
-    etcd's ids have 64 bits: its members are numbered from 1 in the order of their ids. Learners
+    etcd's ids have 64 bits: its members are numbered in the order of their ids. Learners
     have no vote and are left out. A member that has not started yet has no address.
     """
     voters = sorted(
@@ -25,7 +28,7 @@ def quorum(listed: JsonObject, status: JsonObject) -> Quorum:
     leader = int(status.get("leader", 0))
     members = []
     leader_number = NO_BROKER
-    for number, each in enumerate(voters, 1):
+    for number, each in enumerate(voters, FIRST):
         url = urlsplit(next(iter(each.get("clientURLs", ())), ""))
         members.append(
             QuorumMember(

@@ -8,7 +8,7 @@ from ottla.model.ids import NO_BROKER
 
 class QuorumMember(NamedTuple):
     member_id: int
-    """Of 32 bits; etcd's own ids have 64, so its members are numbered from 1 in their order."""
+    """Of 32 bits; etcd's own ids have 64, so its members are numbered."""
     listener: str
     host: str
     port: int

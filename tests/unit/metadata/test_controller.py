@@ -3,8 +3,9 @@
 import pytest
 
 from ottla.metadata.controller import Defaults, NewTopic, create_partitions, create_topics
-from ottla.metadata.image import BrokerImage, Image, PartitionImage, TopicImage
+from ottla.metadata.image import BrokerImage, ConfigResource, Image, PartitionImage, TopicImage
 from ottla.model.errors import ApiError, ErrorCode
+from ottla.model.isolation import ResourceType
 from ottla.testing.randomness import SeededRandomness
 
 TOPIC = TopicImage("there", b"1" * 16, (PartitionImage(1, 0, 0, (1,), (1,)),) * 3, {})
@@ -100,3 +101,18 @@ def test_partitions_that_cannot_be_added_are_refused(
     with pytest.raises(ApiError) as raised:
         create_partitions(IMAGE, name, count, assignments)
     assert raised.value.code is code
+
+
+def test_a_cordoned_broker_gets_no_new_replicas() -> None:
+    brokers = {number: BrokerImage(number, number, None, ()) for number in (1, 2)}
+    cordoned = {ConfigResource(ResourceType.BROKER, "2"): {"cordoned.log.dirs": "*"}}
+    _, outcomes = create_topics(
+        Image(brokers=brokers, configs=cordoned),
+        [NewTopic("t", 4, 1)],
+        Defaults(1, 1),
+        lambda configs: None,
+        SeededRandomness(1),
+    )
+    made = outcomes["t"]
+    assert isinstance(made, TopicImage)
+    assert {state.replicas for state in made.partitions} == {(1,)}

@@ -16,11 +16,11 @@ LISTED = {
 def test_members_are_numbered_in_the_order_of_their_ids() -> None:
     found = quorum(LISTED, {"leader": "13803658152347727308", "raftTerm": "7"})
     assert found.members == [
-        QuorumMember(1, "ETCD", "etcd-1", 2379, True),
-        QuorumMember(2, "ETCD", "", -1, False),
-        QuorumMember(3, "ETCD", "10.0.0.3", 2379, True),
+        QuorumMember(1_000_001, "ETCD", "etcd-1", 2379, True),
+        QuorumMember(1_000_002, "ETCD", "", -1, False),
+        QuorumMember(1_000_003, "ETCD", "10.0.0.3", 2379, True),
     ]
-    assert (found.leader, found.term, found.is_here) == (3, 7, False)
+    assert (found.leader, found.term, found.is_here) == (1_000_003, 7, False)
 
 
 def test_without_a_leader_nobody_leads() -> None:

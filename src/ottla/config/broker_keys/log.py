@@ -27,8 +27,9 @@ LOG_KEYS = (
         "The directory of the logs when `log.dirs` is not set. Ottla's default is `./ottla-data`."),
     Key("log.dirs", LIST, None, ListOf(may_be_null=True), READ_ONLY, YES,
         "The directories that hold the logs, separated by commas. When unset, `log.dir` is used."),
-    Key("cordoned.log.dirs", LIST, (), ListOf(may_be_empty=True, may_be_null=True), PER_BROKER, NOT_YET,
-        "Directories that get no new replicas, or `*` for all; what they hold stays."),
+    Key("cordoned.log.dirs", LIST, (), ListOf(may_be_empty=True, may_be_null=True), PER_BROKER, YES,
+        "With `*`, no new replicas are placed on this broker; what it holds stays. Single directories "
+        "have no effect in Ottla yet."),
     Key("log.dir.failure.timeout.ms", LONG, 30000, at_least(1), READ_ONLY, NOT_YET,
         "A broker that cannot report a failed directory for this long stops."),
     Key("log.dir.max.bytes", LONG, -1, at_least(-1), CLUSTER_WIDE, YES,
