@@ -25,7 +25,6 @@ MAX_PARTITIONS_PER_BATCH = 10_000
 """Kafka refuses to create more in one request."""
 
 
-CORDONED = "cordoned.log.dirs"
 EVERY_DIRECTORY = "*"
 
 
@@ -190,12 +189,12 @@ def _place_topic(
 
 def _open_brokers(image: Image) -> dict[BrokerId, BrokerImage]:
     """Brokers that take new replicas: not those all of whose directories are cordoned (KIP-1066)."""
-    return {
-        broker_id: broker
-        for broker_id, broker in image.brokers.items()
-        if image.configs.get(ConfigResource(ResourceType.BROKER, str(broker_id)), {}).get(CORDONED)
-        != EVERY_DIRECTORY
-    }
+    open_brokers = {}
+    for broker_id, broker in image.brokers.items():
+        configs = image.configs.get(ConfigResource(ResourceType.BROKER, str(broker_id)), {})
+        if configs.get("cordoned.log.dirs") != EVERY_DIRECTORY:
+            open_brokers[broker_id] = broker
+    return open_brokers
 
 
 def _check_assignment(image: Image, topic: NewTopic) -> Sequence[Sequence[BrokerId]]:
