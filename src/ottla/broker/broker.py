@@ -239,7 +239,12 @@ class Broker:
         self.shares = BrokerShares(config, system, self.replicas, self.groups)
         producer_ids = ProducerIds(self.store, self.follower)
         self.transactions = Transactions(
-            config, system, self.replicas, self.groups, producer_ids.next
+            config,
+            system,
+            self.replicas,
+            self.groups,
+            producer_ids.next,
+            None if self.cluster is None else self.cluster.remote_markers(),
         )
         self.log_mover = LogMover(
             self.logs,

@@ -8,6 +8,7 @@ from ottla.broker.forwarding import Forwarding
 from ottla.broker.image_follower import ImageFollower
 from ottla.broker.membership import Doubt, Membership
 from ottla.broker.peers import Peers
+from ottla.broker.remote_markers import RemoteMarkers
 from ottla.broker.seat import Seat
 from ottla.broker.system import System
 from ottla.config.broker_config import BrokerConfig
@@ -91,13 +92,8 @@ class Cluster:
             self.min_isr,
             self._may_elect_uncleanly,
         )
-        self.peers = Peers(
-            system.network,
-            lambda: follower.image,
-            static.inter_broker_listener_name or static.listeners[0].name,
-            f"broker-{static.node_id}",
-            lambda: config().request_timeout_ms,
-        )
+        self._system = system
+        self.peers = self._links()
         self.forwarding = Forwarding(static.node_id, self.peers, system.transport_clock)
         self.isr_changes = IsrChanges(
             static.node_id,
@@ -120,6 +116,20 @@ class Cluster:
             failed=partition_failed,
             crashed=failed,
         )
+
+    def _links(self) -> Peers:
+        static = self._config()
+        return Peers(
+            self._system.network,
+            lambda: self._follower.image,
+            static.inter_broker_listener_name or static.listeners[0].name,
+            f"broker-{static.node_id}",
+            lambda: self._config().request_timeout_ms,
+        )
+
+    def remote_markers(self) -> RemoteMarkers:
+        """Markers' way to the other brokers, for whoever closes it."""
+        return RemoteMarkers(self._links(), lambda: self._config().request_timeout_ms)
 
     def follow(self, image: Image, delta: Delta) -> None:
         self.forwarding.follow(image)

@@ -1,11 +1,13 @@
-"""The transaction coordinator's place in the broker: its partitions, and markers into local logs."""
+"""The transaction coordinator's place in the broker: its partitions, and its markers' way to logs."""
 
 import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from ottla.broker.groups import Groups, PartitionPort
+from ottla.broker.remote_markers import RemoteMarker, RemoteMarkers
 from ottla.broker.system import System
 from ottla.config.broker_config import BrokerConfig
 from ottla.coordinator.transaction.coordinator import TransactionCoordinator
@@ -15,7 +17,14 @@ from ottla.metadata.changes import Delta
 from ottla.metadata.image import Image
 from ottla.model.clock import Clock
 from ottla.model.errors import ApiError, ErrorCode, StorageError
-from ottla.model.ids import LeaderEpoch, ProducerEpoch, ProducerId, TopicPartition
+from ottla.model.ids import (
+    NO_BROKER,
+    BrokerId,
+    LeaderEpoch,
+    ProducerEpoch,
+    ProducerId,
+    TopicPartition,
+)
 from ottla.model.names import CONSUMER_OFFSETS, TRANSACTION_STATE
 from ottla.record.control import EndTxnMarker
 from ottla.replica.partition import Partition
@@ -37,17 +46,30 @@ TURN_MS = 2
 
 
 class LocalMarkers:
-    """Writes markers into the partitions led here; the group coordinator hears of its own."""
+    """Writes markers into the partitions led here; the group coordinator hears of its own.
+
+    Those of partitions led elsewhere it gives to `remote`, in a cluster.
+    """
 
     def __init__(
-        self, replicas: Replicas, groups: Groups, clock: Clock, transport_clock: Clock
+        self,
+        replicas: Replicas,
+        groups: Groups,
+        clock: Clock,
+        transport_clock: Clock,
+        remote: RemoteMarkers | None = None,
+        is_coordinated: Callable[[str, LeaderEpoch], bool] = lambda transactional_id, epoch: True,
     ) -> None:
+        """`is_coordinated` says whether an id is coordinated here still, and in that epoch."""
         self._replicas = replicas
         self._groups = groups
         self._clock = clock
         self._transport_clock = transport_clock
+        self._remote = remote
+        self._is_coordinated = is_coordinated
         self._unwritten: deque[tuple[TopicPartition, Ending]] = deque()
         self._left = MARKERS_A_TURN
+        self._unfinished: dict[str, Ending] = {}
         self._next_turn: asyncio.Handle | None = None
         self.image: Image | None = None
 
@@ -58,10 +80,16 @@ class LocalMarkers:
         written: Callable[[bool], None],
     ) -> None:
         ending = Ending(prepared, EndTxnMarker(prepared.commits, coordinator_epoch), written)
-        ending.count += len(prepared.partitions)
-        self._unwritten.extend((name, ending) for name in sorted(prepared.partitions))
+        before = self._unfinished.pop(prepared.transactional_id, None)
+        if before is not None and (before.prepared, before.marker) == (prepared, ending.marker):
+            # While one partition has no leader the others get no second marker each time.
+            ending.have = before.have
+        unwritten = sorted(prepared.partitions - ending.have)
+        ending.count += len(unwritten)
+        ending.unfinished = self._unfinished
+        self._unwritten.extend((name, ending) for name in unwritten)
         self._write_some()
-        ending.committed(None)
+        ending.over()
 
     def _write_some(self) -> None:
         """Write as many as this turn may have, and the rest from the next on."""
@@ -81,10 +109,15 @@ class LocalMarkers:
             self._write_some()
 
     def _write_for(self, name: TopicPartition, ending: "Ending") -> None:
+        committed = partial(ending.committed, name)
         if self._is_gone(name):
-            ending.committed(None)
+            committed(None)
             return
         prepared = ending.prepared
+        leader = NO_BROKER if self._remote is None else self._leader_elsewhere(name)
+        if self._remote is not None and leader != NO_BROKER:
+            self._remote.write(leader, self._sent(name, ending, committed))
+            return
         try:
             self.write_one(
                 name,
@@ -92,14 +125,39 @@ class LocalMarkers:
                 prepared.producer_epoch,
                 ending.marker,
                 prepared.version,
-                ending.committed,
+                committed,
             )
         except (ApiError, StorageError) as error:
             log.warning("%s has no marker of %s: %s", name, prepared.transactional_id, error)
-            ending.committed(ApiError(ErrorCode.KAFKA_STORAGE_ERROR))
+            committed(ApiError(ErrorCode.KAFKA_STORAGE_ERROR))
+
+    def _leader_elsewhere(self, name: TopicPartition) -> BrokerId:
+        """Which other broker leads; none where this one does, or nobody."""
+        partition = self._replicas.find_by_name(name.topic, name.partition)
+        if self.image is None or (partition is not None and partition.is_leader):
+            return NO_BROKER
+        return self.image.topics[name.topic].partitions[name.partition].leader
+
+    def _sent(self, name: TopicPartition, ending: "Ending", committed: Committed) -> RemoteMarker:
+        prepared, marker = ending.prepared, ending.marker
+        return RemoteMarker(
+            name,
+            prepared.producer_id,
+            prepared.producer_epoch,
+            marker,
+            prepared.version,
+            lambda: self._is_coordinated(prepared.transactional_id, marker.coordinator_epoch),
+            committed,
+        )
+
+    def forget(self) -> None:
+        """Who coordinates again has every marker written anew."""
+        self._unfinished.clear()
 
     def close(self) -> None:
         """Write no more: what is left is written after the next start."""
+        if self._remote is not None:
+            self._remote.close()
         self._unwritten.clear()
         if self._next_turn is not None:
             self._next_turn.cancel()
@@ -145,14 +203,22 @@ class Ending:
         self.prepared = prepared
         self.marker = marker
         self.count = 1
+        self.have: set[TopicPartition] = set()
+        self.unfinished: dict[str, Ending] = {}
         self._written = written
-        self._all = True
 
-    def committed(self, error: ApiError | None) -> None:
-        self._all = self._all and error is None
+    def committed(self, name: TopicPartition, error: ApiError | None) -> None:
+        if error is None:
+            self.have.add(name)
+        self.over()
+
+    def over(self) -> None:
         self.count -= 1
         if not self.count:
-            self._written(self._all)
+            is_all = self.prepared.partitions <= self.have
+            if not is_all:
+                self.unfinished[self.prepared.transactional_id] = self
+            self._written(is_all)
 
 
 class Transactions(TransactionCoordinator):
@@ -165,8 +231,17 @@ class Transactions(TransactionCoordinator):
         replicas: Replicas,
         groups: Groups,
         next_producer_id: Callable[[], Awaitable[ProducerId]],
+        remote: RemoteMarkers | None = None,
     ) -> None:
-        self.local_markers = LocalMarkers(replicas, groups, system.clock, system.transport_clock)
+        """`remote` takes markers to the other brokers of a cluster."""
+        self.local_markers = LocalMarkers(
+            replicas,
+            groups,
+            system.clock,
+            system.transport_clock,
+            remote,
+            self.is_coordinated,
+        )
         super().__init__(
             TransactionSettings(**_taken_from(config)),  # type: ignore[arg-type]
             system.clock,
@@ -204,5 +279,6 @@ class Transactions(TransactionCoordinator):
         for number in self._runtime.partitions():
             if number not in led:
                 self.unload(number)
+                self.local_markers.forget()
         for number, partition in led.items():
             self.load(number, PartitionPort(partition, self._clock))

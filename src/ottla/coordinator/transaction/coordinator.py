@@ -79,6 +79,14 @@ class TransactionCoordinator:
         """It leads it no more."""
         self._runtime.unload(partition, leader_epoch)
 
+    def is_coordinated(self, transactional_id: str, leader_epoch: LeaderEpoch) -> bool:
+        """Whether an id is coordinated here, in that epoch of its partition's leader."""
+        partition = self.partition_for(transactional_id)
+        return (
+            self._epochs.get(partition) == leader_epoch
+            and self._runtime.peek(partition) is not None
+        )
+
     def close(self) -> None:
         """Stop; markers not written by now are written after the next start."""
         self._runtime.close()

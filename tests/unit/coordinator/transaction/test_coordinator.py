@@ -227,3 +227,14 @@ def test_a_marker_from_outside_goes_to_the_partition() -> None:
         assert world.markers.one == [(P0, 100, 3, marker, 2, print)]
 
     run(life)
+
+
+def test_an_id_is_coordinated_in_the_epoch_of_its_partition_until_that_is_unloaded() -> None:
+    async def life(world: World) -> None:
+        coordinator = world.coordinator
+        assert coordinator.is_coordinated(TXN, world.port.leader_epoch)
+        assert not coordinator.is_coordinated(TXN, world.port.leader_epoch - 1)
+        coordinator.unload(0)
+        assert not coordinator.is_coordinated(TXN, world.port.leader_epoch)
+
+    run(life)
