@@ -1,6 +1,7 @@
 """Several brokers over one store, on virtual time: who is there, who controls, who leads."""
 
 import asyncio
+from contextlib import nullcontext as nothing_raised
 from random import Random
 
 import pytest
@@ -12,8 +13,9 @@ from ottla.client.producer import Producer
 from ottla.metadata import changes
 from ottla.metadata.image import PartitionImage
 from ottla.metadata.store_memory import MemoryDatabase
-from ottla.model.errors import StorageError
+from ottla.model.errors import ApiError, StorageError
 from ottla.model.ids import NO_BROKER
+from ottla.model.isolation import Acks
 from ottla.storage.roots import LogsError
 from ottla.testing.clock import START_MS
 
@@ -254,5 +256,28 @@ def test_what_is_acknowledged_is_on_every_replica_and_survives_its_leader() -> N
             assert others == [first, first]
             ends = {each.log.log_end_offset for each in world.brokers[1].replicas.of_topic("t")}
             assert ends == {40}
+
+    simulate(program)
+
+
+@pytest.mark.parametrize("acks", [Acks.LEADER, Acks.ALL])
+def test_a_leader_past_its_lease_acknowledges_nothing_by_itself(acks: Acks) -> None:
+    """Cut from the store, not from its followers and clients, who go on to the next leader."""
+
+    async def program(world: ClusterWorld) -> None:
+        await three(world)
+        async with world.view() as view:
+            await Admin(view).create_topic("t", partitions=1, replication_factor=3)
+            state = world.image(1).topics["t"].partitions[0]
+        partition = next(iter(world.brokers[state.leader].replicas.of_topic("t")))
+        world.stores[state.leader].cut()
+        await asyncio.sleep(3)
+        partition.check_acks(acks is Acks.ALL)
+        await world.until("its lease is over", lambda: partition.is_limited)
+        with nothing_raised() if acks is Acks.ALL else pytest.raises(ApiError):
+            partition.check_acks(acks is Acks.ALL)
+        world.stores[state.leader].heal()
+        await world.until("it is sure again", lambda: not partition.is_limited)
+        partition.check_acks(acks is Acks.ALL)
 
     simulate(program)

@@ -83,6 +83,7 @@ class Cluster:
             session_ms=static.broker_session_timeout_ms,
             min_isr=self.min_isr,
             doubt=self._doubt,
+            lapsed=self._lapsed,
         )
         self.seat = Seat(store, self.membership)
         self.duties = Duties(
@@ -137,6 +138,12 @@ class Cluster:
         self.duties.follow(image, delta)
         if delta.brokers:
             self._look_for_joiners()
+
+    def _lapsed(self, is_past_lease: bool) -> None:
+        """Another may lead by now what this broker led: it acknowledges nothing by itself."""
+        for partition in self._replicas:
+            if partition.is_past_lease is not is_past_lease:
+                partition.lapse(is_past_lease)
 
     def _look_for_joiners(self) -> None:
         """Who may be in an ISR only now may have fetched all there is before."""

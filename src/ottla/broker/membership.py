@@ -32,7 +32,7 @@ from ottla.metadata.store import (
     RevisionKind,
     Store,
 )
-from ottla.model.clock import Clock
+from ottla.model.clock import Clock, Timer
 from ottla.model.errors import PeerError, StorageError
 from ottla.model.ids import NO_BROKER, PartitionId
 
@@ -68,8 +68,12 @@ class Membership:
         session_ms: int,
         min_isr: MinIsr,
         doubt: Callable[[TopicImage, PartitionId], Doubt],
+        lapsed: Callable[[bool], None] = lambda is_past_lease: None,
     ) -> None:
-        """`clock` is the transport clock; `doubt` says what is wrong with our log of a partition."""
+        """`clock` is the transport clock; `doubt` says what is wrong with our log of a partition.
+
+        `lapsed` hears when the lease may have run out, and when it is sure again.
+        """
         self.me = me
         self.epoch: Revision = -1
         """Of this incarnation; -1: it is not registered."""
@@ -82,6 +86,8 @@ class Membership:
         self._session_ms = session_ms
         self._min_isr = min_isr
         self._doubt = doubt
+        self._lapsed = lapsed
+        self._lapse: Timer | None = None
         self._beating: asyncio.Task[None] | None = None
         self._coming_back: asyncio.Task[None] | None = None
         self._lost = asyncio.Event()
@@ -107,7 +113,7 @@ class Membership:
         image = await self._take_place(image)
         sent_ms = self._clock.now_ms()
         self.lease = await self._store.grant_lease(self._session_ms)
-        self.lives_until_ms = sent_ms + self._session_ms
+        self._live_until(sent_ms + self._session_ms)
         self._beat()
         key = changes.broker_name(self.me.broker_id)
         self._registered = self._registered._replace(
@@ -228,6 +234,13 @@ class Membership:
 
     # Living
 
+    def _live_until(self, until_ms: int) -> None:
+        self.lives_until_ms = until_ms
+        if self._lapse is not None:
+            self._lapse.cancel()
+        self._lapse = self._clock.call_at(until_ms, lambda: self._lapsed(True))
+        self._lapsed(False)
+
     def _beat(self) -> None:
         """Keep the lease alive, the registration that needs it is still on its way."""
         if self._beating is not None:
@@ -241,7 +254,7 @@ class Membership:
             sent_ms = self._clock.now_ms()
             try:
                 await self._store.keep_alive(lease)
-                self.lives_until_ms = sent_ms + self._session_ms
+                self._live_until(sent_ms + self._session_ms)
             except LeaseNotFoundError as error:
                 log.warning("broker %d was taken for dead: %s", self.me.broker_id, error)
                 self.epoch = -1
@@ -295,6 +308,8 @@ class Membership:
 
     async def end(self) -> None:
         """Be gone: others need not wait for the lease to run out."""
+        if self._lapse is not None:
+            self._lapse.cancel()
         for task in (self._coming_back, self._beating):
             if task is not None:
                 task.cancel()

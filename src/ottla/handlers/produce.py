@@ -212,8 +212,8 @@ def _append_all(
             refuse(row, validated, naming)
             continue
         try:
-            if replica.is_under_min_isr and acks_all:
-                raise ApiError(ErrorCode.NOT_ENOUGH_REPLICAS)
+            if replica.is_limited:
+                replica.check_acks(acks_all)
             produced = validated or validate_produced(
                 data.records,
                 replica.rules,

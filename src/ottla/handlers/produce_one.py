@@ -135,7 +135,7 @@ def produce_one(
     partition = route.partition
     records = frame[records_at:end]
     now_ms = views.clock.now_ms()
-    if partition.is_under_min_isr and route.acks == ALL:
+    if partition.is_limited:
         return None
     rules = partition.rules
     # Little that may stand for much is a worker's.

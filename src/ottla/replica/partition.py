@@ -96,6 +96,8 @@ class Partition:
         "high_watermark",
         "is_alone",
         "is_leader",
+        "is_limited",
+        "is_past_lease",
         "is_under_min_isr",
         "leader",
         "leader_epoch",
@@ -145,6 +147,10 @@ class Partition:
         self.min_isr = 1
         self.is_under_min_isr = False
         """The ISR is too small to commit anything."""
+        self.is_past_lease = False
+        """The cluster may take this broker for dead."""
+        self.is_limited = False
+        """One of these is so: `check_acks` says what may be appended still."""
         self.leader_high_watermark: Offset = 0
         """What a follower's leader said last."""
         if log.config.flush_messages == DURABLE:
@@ -188,6 +194,7 @@ class Partition:
         if len(state.replicas) > 1:
             self.leadership = Leadership(state, self.min_isr, now_ms)
             self.is_under_min_isr = self.leadership.is_under_min_isr
+            self._limit()
         else:
             self.is_alone = True
         self.advance_high_watermark(0)
@@ -204,6 +211,7 @@ class Partition:
         elif not leadership.update(state, now_ms):
             return
         self.is_under_min_isr = leadership.is_under_min_isr
+        self._limit()
         self.advance_high_watermark(0)
         self._check_starts()
 
@@ -229,6 +237,7 @@ class Partition:
         """Who waits is told, before anything else is done in another role."""
         self._fail_waits()
         self.is_leader = self.is_alone = self.is_under_min_isr = False
+        self._limit()
         self.leader = NO_BROKER
         self.leadership = None
         self.leader_high_watermark = 0
@@ -274,6 +283,26 @@ class Partition:
 
     # Writing
 
+    def lapse(self, is_past_lease: bool) -> None:
+        """The lease of this broker's registration ran out as far as is known here, or did not."""
+        self.is_past_lease = is_past_lease
+        self._limit()
+
+    def _limit(self) -> None:
+        self.is_limited = self.is_under_min_isr or (self.is_past_lease and not self.is_alone)
+
+    def check_acks(self, acks_all: bool) -> None:
+        """What is acknowledged by this broker alone might be lost where another may lead by now.
+
+        Raises:
+            ApiError: NOT_ENOUGH_REPLICAS, or NOT_LEADER_OR_FOLLOWER.
+        """
+        if acks_all:
+            if self.is_under_min_isr:
+                raise ApiError(ErrorCode.NOT_ENOUGH_REPLICAS)
+        elif self.is_past_lease and not self.is_alone:
+            raise ApiError(ErrorCode.NOT_LEADER_OR_FOLLOWER)
+
     def configure(self, config: LogConfig, rules: ProduceRules, min_isr: int = 1) -> None:
         """Obey new settings from now on; `min_isr` is `min.insync.replicas`.
 
@@ -294,6 +323,7 @@ class Partition:
         if self.leadership is not None:
             self.leadership.min_isr = min_isr
             self.is_under_min_isr = self.leadership.is_under_min_isr
+            self._limit()
         if self.is_leader:
             self.advance_high_watermark(0)
             self.flush_if_due()
@@ -547,6 +577,7 @@ class Partition:
             leadership.update(state, now_ms)
         leadership.propose(None)
         self.is_under_min_isr = leadership.is_under_min_isr
+        self._limit()
         self.advance_high_watermark(0)
 
     def flush_is_due(self, now_ms: int) -> bool:
