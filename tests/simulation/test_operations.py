@@ -8,6 +8,7 @@ from tests.support.cluster_world import ClusterWorld, host_of, simulate
 
 from ottla.client.admin import Admin
 from ottla.metadata.image import PartitionImage
+from ottla.model.ids import TopicPartition
 from ottla.wire.generated.alter_partition_reassignments import (
     AlterPartitionReassignmentsRequest,
     ReassignablePartition,
@@ -77,6 +78,22 @@ def test_whoever_is_asked_replicas_go_and_their_logs_with_them(asked: int) -> No
         assert holders(world, 1) == set(BROKERS)
         listed = await ask(world, asked, ListPartitionReassignmentsRequest())
         assert not listed.topics
+
+    simulate(program)
+
+
+def test_who_was_away_when_its_replica_went_does_not_open_the_log_again() -> None:
+    async def program(world: ClusterWorld) -> None:
+        await with_topic(world, factor=3)
+        away = state(world).replicas[-1]
+        stay = [broker for broker in BROKERS if broker != away]
+        await world.stop(away)
+        await ask(world, stay[0], moved(stay))
+        await world.until("it is out", lambda: away not in state(world).replicas)
+        await world.start(away)
+        logs = world.brokers[away].logs
+        assert logs.get(TopicPartition("t", 0)) is None
+        assert logs.get(TopicPartition("t", 1)) is not None
 
     simulate(program)
 
