@@ -2,6 +2,7 @@
 
 import os
 import random
+import time
 from typing import NamedTuple
 
 from confluent_kafka import KafkaException
@@ -11,6 +12,7 @@ from tools.cluster.load import IMPATIENT
 from tools.subject.wait import until
 
 ANSWERED_S = 60.0
+REPLACED_S = 20.0
 CHUNK_BYTES = 1 << 20
 
 
@@ -44,7 +46,16 @@ class Scene:
         self.ended: set[int] = set()
         """Brokers that were killed or stopped on purpose, and do not run."""
         self._filled: set[int] = set()
-        self._admin = AdminClient({"bootstrap.servers": cluster.bootstrap, **IMPATIENT})
+        self._why = ""
+        """Why the topic could not be described last."""
+        self._answered_at = time.monotonic()
+        self.replaced: list[str] = []
+        """Clients that described nothing for a while, and why; another one asks then."""
+        self._admin = self._client()
+
+    def _client(self) -> AdminClient:
+        self._answered_at = time.monotonic()
+        return AdminClient({"bootstrap.servers": self.cluster.bootstrap, **IMPATIENT})
 
     def shape(self) -> Shape:
         """What the cluster says of itself now, asked until somebody answers."""
@@ -53,12 +64,25 @@ class Scene:
         return shape
 
     def _shape(self) -> Shape | None:
+        """What somebody says; a client that gets no answer for long may be to blame itself."""
+        shape = self._described()
+        if shape is not None:
+            self._answered_at = time.monotonic()
+        elif time.monotonic() - self._answered_at > REPLACED_S:
+            self.replaced.append(self._why)
+            self._admin = self._client()
+        return shape
+
+    def _described(self) -> Shape | None:
         try:
             said = self._admin.list_topics(self.topic, timeout=3.0)
-        except KafkaException:
+        except KafkaException as error:
+            self._why = str(error)
             return None
-        partitions = said.topics[self.topic].partitions
+        topic = said.topics[self.topic]
+        partitions = topic.partitions
         if not partitions:
+            self._why = f"brokers {sorted(said.brokers)}, {self.topic}: {topic.error}"
             return None
         return Shape(
             {number: each.leader for number, each in partitions.items()},
@@ -85,7 +109,8 @@ class Scene:
         try:
             shape = until("the cluster is whole", whole, seconds, every=0.1)
         except TimeoutError:
-            raise TimeoutError(f"not whole within {seconds:g} s: {last}") from None
+            shape = last[0] or self._why
+            raise TimeoutError(f"not whole within {seconds:g} s: {shape}") from None
         assert shape is not None
         return shape
 

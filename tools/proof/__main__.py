@@ -151,6 +151,7 @@ def prove_cluster_faults(plan: cluster_faults.Plan) -> bool:
                 f"{name}_median_worst": f"{median} / {worst}"
                 for name, (median, worst) in outcome.summary().items()
             },
+            "clients_replaced": outcome.clients_replaced,
             "seconds": round(time.monotonic() - began),
             "command": f"python -m tools.proof --only cluster-faults --cycles {plan.cycles} "
             f"--etcd-members {plan.etcd_members} --seed {plan.seed}"

@@ -108,6 +108,7 @@ class Outcome:
     acknowledged: int = 0
     read: int = 0
     without_offset: int = 0
+    clients_replaced: int = 0
     wrong: Counter[str] = field(default_factory=Counter)
     violations: list[str] = field(default_factory=list)
     kept: str = ""
@@ -332,6 +333,9 @@ def _run_rounds(cluster: Cluster, plan: Plan, outcome: Outcome, say: Say) -> Non
             this.journal.complain("stall", str(error))
             describe(cluster, say)
         journal = this.journal
+        for why in this.scene.replaced:
+            say(f"  a client that described nothing for long was replaced: {why}")
+        outcome.clients_replaced += len(this.scene.replaced)
         outcome.acknowledged += journal.acknowledged_count
         outcome.without_offset += len(journal.without_offset)
         outcome.wrong.update(journal.wrong)
