@@ -109,8 +109,8 @@ class Scene:
         try:
             shape = until("the cluster is whole", whole, seconds, every=0.1)
         except TimeoutError:
-            shape = last[0] or self._why
-            raise TimeoutError(f"not whole within {seconds:g} s: {shape}") from None
+            said = last[0] or self._why
+            raise TimeoutError(f"not whole within {seconds:g} s: {said}") from None
         assert shape is not None
         return shape
 

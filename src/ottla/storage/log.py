@@ -345,6 +345,10 @@ class Log:
             if active.must_roll(config, size, timestamp, last_offset, now_ms):
                 active = self.roll_at(base_offset, now_ms)
         except OSError as error:
+            if producer_id >= 0:
+                producers.found_no_room(
+                    producer_id, produced.producer_epoch, produced.base_sequence
+                )
             directory.refuse(error, f"append to {active.log_path}")
         stamp(batch, 0, base_offset, leader_epoch)  # type: ignore[arg-type]
         if config.message_timestamp_type == TimestampType.LOG_APPEND_TIME:
@@ -353,6 +357,10 @@ class Log:
         try:
             active.write(batch)
         except OSError as error:
+            if producer_id >= 0:
+                producers.found_no_room(
+                    producer_id, produced.producer_epoch, produced.base_sequence
+                )
             self.write_failed(active, error)
         try:
             epochs = self._epochs

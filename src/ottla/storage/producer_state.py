@@ -95,6 +95,10 @@ class Producer:
         )
 
 
+MOST_WITHOUT_ROOM = 1_000
+"""Producers that are remembered so; they are forgotten all at once, and that is no harm but a doubt."""
+
+
 class _Ended(NamedTuple):
     first_offset: Offset
     marker_offset: Offset
@@ -103,9 +107,11 @@ class _Ended(NamedTuple):
 class ProducerStates:
     """All producers of a partition, by id."""
 
-    __slots__ = ("_ended", "_open", "end_offset", "producers")
+    __slots__ = ("_ended", "_no_room", "_open", "end_offset", "producers")
 
     def __init__(self) -> None:
+        self._no_room: dict[ProducerId, tuple[ProducerEpoch, int]] = {}
+        """Epoch and first sequence of the batch of each producer that found no room last."""
         self.producers: dict[ProducerId, Producer] = {}
         self.end_offset: Offset = 0
         """All batches below it are taken into account."""
@@ -134,8 +140,9 @@ class ProducerStates:
         Raises:
             ApiError: INVALID_PRODUCER_EPOCH, a later epoch was seen;
                 OUT_OF_ORDER_SEQUENCE_NUMBER, it is neither the next batch nor
-                one of the last five; INVALID_TXN_STATE, not transactional
-                within the producer's transaction.
+                one of the last five; KAFKA_STORAGE_ERROR, neither, and there
+                was no room for the next one; INVALID_TXN_STATE, not
+                transactional within the producer's transaction.
         """
         producer = self.producers.get(producer_id)
         if producer is None:
@@ -159,6 +166,13 @@ class ProducerStates:
                             and earlier.first_sequence == base_sequence
                         ):
                             return earlier
+                    missing = producer_epoch, (last_sequence + 1) & SEQUENCE_MASK
+                    if self._no_room.get(producer_id) == missing:
+                        raise ApiError(
+                            ErrorCode.KAFKA_STORAGE_ERROR,
+                            f"there was no room for the batch of producer {producer_id} "
+                            f"with sequence number {missing[1]}, before {base_sequence}",
+                        )
                     raise _out_of_order(producer_id, base_sequence, last_sequence)
             elif base_sequence != 0:
                 raise ApiError(
@@ -173,6 +187,19 @@ class ProducerStates:
                 f"Expected transactional write from producer {producer_id}",
             )
         return None
+
+    def found_no_room(
+        self, producer_id: ProducerId, producer_epoch: ProducerEpoch, base_sequence: int
+    ) -> None:
+        """A batch that may be appended found no room, and those behind it must wait for it.
+
+        They are on their way already. Told OUT_OF_ORDER_SEQUENCE_NUMBER, librdkafka takes another
+        epoch for all of its partitions, and sends again what it does not know to be there: in
+        the new epoch, where it cannot be recognized.
+        """
+        if len(self._no_room) >= MOST_WITHOUT_ROOM:
+            self._no_room.clear()
+        self._no_room[producer_id] = producer_epoch, base_sequence
 
     def check_marker(
         self,

@@ -57,6 +57,17 @@ def test_batches_in_sequence_are_taken_and_gaps_refused() -> None:
     assert partition.refused(4) is ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER
 
 
+def test_what_follows_a_batch_that_found_no_room_finds_none_until_that_has_come() -> None:
+    partition = Partition()
+    assert partition.send(0, 3) == 0
+    partition.states.found_no_room(1, 0, 3)
+    assert partition.refused(5) is ErrorCode.KAFKA_STORAGE_ERROR
+    assert partition.send(0, 3) == 0
+    assert partition.send(3, 2) == 3
+    assert partition.refused(6) is ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER
+    assert partition.send(5) == 5
+
+
 def test_one_of_the_last_five_is_answered_with_its_first_offset() -> None:
     partition = Partition()
     for at in range(7):
