@@ -52,7 +52,7 @@ class Outcome(Generic[R]):
     records are part of that producer's transaction.
     """
 
-    __slots__ = ("answers", "producer", "records", "refused")
+    __slots__ = ("answers", "goes_on", "producer", "records", "refused")
 
     def __init__(
         self,
@@ -65,6 +65,8 @@ class Outcome(Generic[R]):
         self.answers: list[Answer] = [] if answers is None else answers
         self.refused = refused
         self.producer = producer
+        self.goes_on = False
+        """A slice of long work: a deadline has the rest done, in another turn of the loop."""
 
     @property
     def is_divisible(self) -> bool:

@@ -94,12 +94,14 @@ class _Pending(Waiter):
 class _Uncommitted:
     """Answers that wait for one offset to be committed."""
 
-    __slots__ = ("answers", "offset", "timer")
+    __slots__ = ("answers", "is_late", "offset", "timer")
 
     def __init__(self, offset: Offset, timer: Timer) -> None:
         self.offset = offset
         self.timer = timer
         self.answers: list[Answer] = []
+        self.is_late = False
+        """Its time is over; whoever comes now gets time of their own."""
 
 
 class _Gathering:
@@ -450,7 +452,8 @@ class CoordinatorRuntime(Generic[S]):
             for waiter, value in answers:
                 _answer(waiter, value)
             return
-        if not incarnation.uncommitted or incarnation.uncommitted[-1].offset != offset:
+        last = incarnation.uncommitted[-1] if incarnation.uncommitted else None
+        if last is None or last.offset != offset or last.is_late:
             self._await_commit(incarnation, offset)
             if incarnation.is_closed or not incarnation.uncommitted:
                 # The port called back at once.
@@ -464,6 +467,7 @@ class CoordinatorRuntime(Generic[S]):
 
     def _await_commit(self, incarnation: _Incarnation[S], offset: Offset) -> None:
         def late() -> None:
+            waiting.is_late = True
             answers, waiting.answers = waiting.answers, []
             for waiter, _ in answers:
                 _fail(waiter, ApiError(to_coordinator_error(ErrorCode.REQUEST_TIMED_OUT)))
@@ -518,6 +522,8 @@ class CoordinatorRuntime(Generic[S]):
             self._carry_out(incarnation, outcome)
             if incarnation.is_closed:
                 return
+            if outcome.goes_on:
+                break
         self._set_timer(incarnation)
 
     # Loading

@@ -249,6 +249,28 @@ def test_what_is_not_committed_in_time_fails_and_stays() -> None:
     play(scenario)
 
 
+def test_whoever_asks_after_one_was_late_has_time_of_their_own() -> None:
+    async def scenario(world: World) -> None:
+        await world.load()
+        world.port.holds = True
+        saying = await started(world.say("a"))
+        world.transport.advance(5_000)
+        assert await code_of(saying) is ErrorCode.COORDINATOR_NOT_AVAILABLE
+        reading = await started(world.words())
+        world.transport.advance(4_999)
+        await asyncio.sleep(0)
+        assert not reading.done()
+        world.transport.advance(1)
+        await asyncio.sleep(0)
+        assert reading.done()
+        assert await code_of(reading) is ErrorCode.COORDINATOR_NOT_AVAILABLE
+        again = await started(world.words())
+        world.port.commit()
+        assert await again == ["a"]
+
+    play(scenario)
+
+
 def test_a_deposed_leader_sends_everyone_away() -> None:
     async def scenario(world: World) -> None:
         await world.load()

@@ -19,9 +19,9 @@ from ottla.coordinator.group.assignors import ASSIGNORS, Assignment
 from ottla.coordinator.group.consumer_member import UNREVOKED, ConsumerMember
 from ottla.coordinator.group.history import Why
 from ottla.coordinator.group.kinds import CommitCheck, Kind, Out
+from ottla.coordinator.group.matching import DONE_NAMES, Matching
 from ottla.coordinator.group.modern import MemberState, ModernGroup
 from ottla.coordinator.group.records import GroupRecord, ModernStored
-from ottla.coordinator.group.regexes import resolve
 from ottla.coordinator.group.surroundings import Surroundings
 from ottla.coordinator.group.topics_hash import topics_hash
 from ottla.model.errors import ApiError, ErrorCode
@@ -71,6 +71,7 @@ class ConsumerGroup(ModernGroup[ConsumerMember]):
         """What expressions matched when they were last resolved."""
         self.looks_at_regexes = True
         """The next heartbeat has expressions resolved anew."""
+        self._matching = Matching()
         self._holders: dict[tuple[Uuid, PartitionId], str] = {}
         self._names: Counter[str] = Counter()
         self._subscribed_regexes: Counter[str] = Counter()
@@ -100,24 +101,26 @@ class ConsumerGroup(ModernGroup[ConsumerMember]):
 
     def is_subscribed_to(self, topic: str) -> bool:
         return topic in self._names or any(
-            topic in resolved.topics for resolved in self.regexes.values()
+            topic in matched for matched in self._matching.written.values()
         )
 
     def topics_changed(self, topics: frozenset[str]) -> None:
-        if not self.looks_at_topics and not topics.isdisjoint(self.all_topics(self.members)):
+        if not self.looks_at_topics and any(map(self.is_subscribed_to, topics)):
             self.looks_at_topics = True
-        if self._subscribed_regexes:
+        if self._subscribed_regexes or self.regexes:
             self.looks_at_regexes = True
+            self._matching.topics_changed(topics)
 
     def names_of(self, member: ConsumerMember) -> frozenset[str]:
         """The topics a member reads, by name, its expression among them."""
-        resolved = self.regexes.get(member.regex) if member.regex else None
-        return frozenset(member.topics).union(() if resolved is None else resolved.topics)
+        return frozenset(member.topics).union(self._matching.written.get(member.regex, ()))
 
     def all_topics(self, members: Mapping[str, ConsumerMember]) -> set[str]:
         names: set[str] = set()
         for member in members.values():
-            names |= self.names_of(member)
+            names.update(member.topics)
+        for regex in {member.regex for member in members.values()}:
+            names |= self._matching.written.get(regex, frozenset())
         return names
 
     def holder(self, topic_id: Uuid, partition: PartitionId) -> str | None:
@@ -262,10 +265,12 @@ class ConsumerGroup(ModernGroup[ConsumerMember]):
         key: ConsumerGroupRegularExpressionKey,
         value: ConsumerGroupRegularExpressionValue | None,
     ) -> None:
+        regex = key.regular_expression
+        self._matching.write(regex, None if value is None else value.topics)
         if value is None:
-            self.regexes.pop(key.regular_expression, None)
+            self.regexes.pop(regex, None)
         else:
-            self.regexes[key.regular_expression] = value
+            self.regexes[regex] = value
 
     def _release(self, member: ConsumerMember) -> None:
         for owned in (member.assigned, member.revoking):
@@ -363,24 +368,25 @@ class ConsumerGroup(ModernGroup[ConsumerMember]):
         return self.fence([member], now_ms)
 
     def resolve_regexes(self, now_ms: int) -> Out:
-        """Look which topics match each expression now; a new epoch when that changed."""
+        """Look which topics match each expression now; a new epoch when that changed.
+
+        One slice of it; the rest is due at once.
+        """
         image = self.surroundings.image
         out = Out()
-        changed = []
+        self._matching.begin(self._subscribed_regexes, image.topics)
+        if not self._matching.work():
+            self.deadlines.set(("regex", self.group_id), now_ms)
+            out.goes_on = True
+        changed = self._matching.done()
+        if not changed or (out.goes_on and sum(map(len, changed.values())) < DONE_NAMES):
+            return out
         names = self.all_topics(self.members)
-        for regex in self._subscribed_regexes:
-            before = self.regexes.get(regex)
-            topics = resolve(regex, image.topics)
-            if before is None or before.topics != topics:
-                out.records.append(
-                    records.regex(self.group_id, regex, topics, image.revision, now_ms)
-                )
-                names.update(topics)
-                changed.append(regex)
-        for regex in changed:
+        for regex, topics in changed.items():
+            out.records.append(records.regex(self.group_id, regex, topics, image.revision, now_ms))
+            names.update(topics)
             self.note(Why.TOPICS_CHANGED, now_ms, reason=f"topics matching {regex}")
-        if changed:
-            out.records += self.new_epoch(topics_hash(image, names))
+        out.records += self.new_epoch(topics_hash(image, names))
         return out
 
     def loaded(self, now_ms: int) -> Out:

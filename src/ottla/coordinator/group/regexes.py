@@ -8,7 +8,7 @@ states moved along the name, the moves being remembered.
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -20,9 +20,13 @@ MAX_LENGTH = 4_096
 MAX_STATES = 2_000
 """Of the automaton; a repetition of 1000 of one letter, as RE2 allows, has as many."""
 
+STATE_COST = 4
+"""Of a state in a move that is made and not looked up, in characters looked up."""
+
 MAX_REPEAT = 1_000
 MAX_MOVES = 10_000
-"""Remembered for one expression; then they are forgotten."""
+MAX_REMEMBERED = 100_000
+"""Moves, and states they lead to, that one expression remembers; then all are forgotten."""
 
 
 def check_regex(text: str) -> None:
@@ -46,13 +50,13 @@ def compiled(text: str) -> "Automaton":
         raise _invalid(text, "it is too long")
     try:
         parsed = _parser.parse(_as_python(text))
+        builder = _Builder(text, bool(parsed.state.flags & re.IGNORECASE))
+        start = builder.state()
+        end = builder.sequence(parsed, start)
     except re.error as error:
         raise _invalid(text, error.msg) from error
     except (OverflowError, RecursionError) as error:
         raise _invalid(text, "it is too large") from error
-    builder = _Builder(text, bool(parsed.state.flags & re.IGNORECASE))
-    start = builder.state()
-    end = builder.sequence(parsed, start)
     return Automaton(builder.edges, builder.empty, start, end)
 
 
@@ -101,31 +105,57 @@ class Automaton:
         self._start = start
         self._end = end
         self._moves: dict[tuple[frozenset[int], str], frozenset[int]] = {}
+        self._known: dict[frozenset[int], frozenset[int]] = {}
+        self._remembered = 0
+        self._first: dict[bool, frozenset[int]] = {}
 
     def matches(self, text: str) -> bool:
         """Does the expression match all of `text`?"""
-        states = self._reach({self._start}, at_start=True, at_end=not text)
+        walk = self.walk(text)
+        while True:
+            try:
+                next(walk)
+            except StopIteration as end:
+                return bool(end.value)
+
+    def walk(self, text: str) -> Generator[int, None, bool]:
+        """`matches`, with a stop behind each move that was not remembered: what it cost."""
+        states = self._first_states(at_end=not text)
         last = len(text) - 1
         for position, character in enumerate(text):
-            states = self._move(states, character, position == last)
+            at_end = position == last
+            remembered = self._moves.get((states, character + "$" if at_end else character))
+            if remembered is None:
+                yield len(states) * STATE_COST
+                remembered = self._move(states, character, at_end)
+            states = remembered
             if not states:
                 return False
         return self._end in states
 
-    def _move(self, states: frozenset[int], character: str, at_end: bool) -> frozenset[int]:
-        key = (states, character + "$" if at_end else character)
-        found = self._moves.get(key)
+    def _first_states(self, *, at_end: bool) -> frozenset[int]:
+        found = self._first.get(at_end)
         if found is None:
-            reached = {
-                target
-                for state in states
-                for test, target in self._edges.get(state, ())
-                if test(character)
-            }
-            found = self._reach(reached, at_start=False, at_end=at_end)
-            if len(self._moves) >= MAX_MOVES:
-                self._moves.clear()
-            self._moves[key] = found
+            found = self._reach({self._start}, at_start=True, at_end=at_end)
+            self._first[at_end] = found
+        return found
+
+    def _move(self, states: frozenset[int], character: str, at_end: bool) -> frozenset[int]:
+        reached = {
+            target
+            for state in states
+            for test, target in self._edges.get(state, ())
+            if test(character)
+        }
+        found = self._reach(reached, at_start=False, at_end=at_end)
+        self._remembered += len(found)
+        if len(self._moves) >= MAX_MOVES or self._remembered >= MAX_REMEMBERED:
+            self._remembered = len(found)
+            self._moves.clear()
+            self._known.clear()
+        # The same object each time: what is looked up is then found without comparing.
+        found = self._known.setdefault(found, found)
+        self._moves[states, character + "$" if at_end else character] = found
         return found
 
     def _reach(self, states: set[int], *, at_start: bool, at_end: bool) -> frozenset[int]:

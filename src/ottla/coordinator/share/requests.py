@@ -129,10 +129,13 @@ def begin_initializing(shard: GroupShard, group_id: str, waiter: Waiter) -> Out:
 def begin_altering(shard: GroupShard, group_id: str, topics: Topics, waiter: Waiter) -> Out:
     """These partitions are about to begin anew; the answer is the group's epoch.
 
-    A group that is not there is made: it has nothing but its offsets.
+    A group that is not there is made: it has nothing but its offsets. Raises
+    ApiError: NON_EMPTY_GROUP.
     """
     if group_id in shard.groups:
         group = share_group(shard, group_id)
+        if not group.is_empty:  # since the first look a member joined
+            raise ApiError(ErrorCode.NON_EMPTY_GROUP, "The group is not empty.")
     else:
         made = shard.new_group(Kind.SHARE, group_id)
         assert isinstance(made, ShareGroup)

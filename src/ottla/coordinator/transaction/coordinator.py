@@ -163,12 +163,16 @@ class TransactionCoordinator:
         return found
 
     async def list(self) -> list[Transaction]:
-        """Everything known here. Raises ApiError: a shard is loading."""
+        """Everything known here. Raises ApiError: a shard is loading; one given up is left out."""
         found: list[Transaction] = []
         for partition in self._runtime.partitions():
-            found += await self._runtime.read(
-                partition, lambda shard: list(shard.transactions.values())
-            )
+            try:
+                found += await self._runtime.read(
+                    partition, lambda shard: list(shard.transactions.values())
+                )
+            except ApiError as error:
+                if error.code is not ErrorCode.NOT_COORDINATOR:
+                    raise
         return found
 
     async def _write(self, transactional_id: str, decide: Decide) -> Any:

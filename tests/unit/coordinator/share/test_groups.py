@@ -61,6 +61,19 @@ def test_offsets_are_altered_while_nobody_is_a_member() -> None:
     play(scenario)
 
 
+def test_offsets_are_not_altered_when_a_member_came_since_it_was_looked() -> None:
+    async def scenario(world: ShareWorld) -> None:
+        groups = world.shares.groups
+        await groups.check_empty(GROUP, must_exist=False)
+        await world.beat("a", "t")
+        with pytest.raises(ApiError) as taken:
+            await groups.alter(GROUP, HERE)
+        assert taken.value.code is ErrorCode.NON_EMPTY_GROUP
+        assert (await world.stored(1)).start_offset == -1
+
+    play(scenario)
+
+
 def test_offsets_of_a_group_that_is_not_there_make_it() -> None:
     async def scenario(world: ShareWorld) -> None:
         groups = world.shares.groups

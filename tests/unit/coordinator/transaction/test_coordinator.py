@@ -220,6 +220,22 @@ def test_what_is_known_is_listed_and_described() -> None:
     run(life)
 
 
+def test_a_partition_given_up_while_all_are_listed_is_passed_over() -> None:
+    async def life(world: World) -> None:
+        await world.opened()
+        world.port.holds = True
+        writing = asyncio.ensure_future(world.coordinator.init_producer_id("u", 60_000, None))
+        await asyncio.sleep(0)
+        listing = asyncio.ensure_future(world.coordinator.list())
+        await asyncio.sleep(0)
+        assert not listing.done()
+        world.coordinator.unload(0)
+        assert await listing == []
+        assert await refused(writing) is ErrorCode.NOT_COORDINATOR
+
+    run(life)
+
+
 def test_a_marker_from_outside_goes_to_the_partition() -> None:
     async def life(world: World) -> None:
         marker = EndTxnMarker(False, 7)
