@@ -115,7 +115,9 @@ def _list_partition(
         return row
     try:
         if follower and asked.timestamp == ListOffsetsTimestamp.LATEST:
-            row.offset, row.leader_epoch = replica.log.log_end_offset, replica.leader_epoch
+            row.offset = replica.log.log_end_offset
+            if context.api_version >= FIRST_WITH_EPOCHS:
+                row.leader_epoch = replica.leader_epoch
         else:
             _list(context.api_version, replica, asked, isolation, row)
     except ApiError as error:
