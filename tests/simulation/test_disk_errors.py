@@ -1,5 +1,6 @@
 """A disk fails under a whole broker: nothing without data is acknowledged, the rest goes on."""
 
+import asyncio
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from tests.support.witness import FETCH_VERSION, create_topic, fetch_request
 
 from ottla.model.errors import ErrorCode
 from ottla.record.records import read_records
+from ottla.storage.checkpoints import HIGH_WATERMARK
 from ottla.wire.generated.describe_log_dirs import DescribeLogDirsRequest
 
 STORAGE = ErrorCode.KAFKA_STORAGE_ERROR
@@ -177,3 +179,30 @@ def test_a_full_disk_tears_a_write_and_heals(configs: dict[str, str]) -> None:
         await world.stop()
 
     simulate(fill, again, seed=1)
+
+
+def test_a_checkpoint_that_finds_no_room_is_written_later() -> None:
+    async def fill(world: World) -> None:
+        await world.start()
+        assert world.broker is not None
+        client = await world.client()
+        assert await create_topic(client, "rides") == 0
+        assert await produce(client, "rides", b"first") == 0
+
+        def fault(what: str, name: str, size: int) -> int | None:
+            if what == "write" and "checkpoint" in name:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return None
+
+        world.disk.fault = fault  # type: ignore[method-assign]
+        world.broker._checkpoint((HIGH_WATERMARK,))
+        await asyncio.sleep(1)
+        assert all(directory.is_online for directory in world.broker.logs.directories)
+        assert await produce(client, "rides", b"second") == 1
+        del world.disk.fault
+        await asyncio.sleep(10)
+        written = world.disk.read("/data/replication-offset-checkpoint")
+        assert b"rides 0 1" in written
+        await world.stop()
+
+    simulate(fill, seed=1)

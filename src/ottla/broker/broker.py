@@ -53,7 +53,7 @@ from ottla.storage.disk import Disk
 from ottla.storage.log import Log
 from ottla.storage.log_config import LogConfig
 from ottla.storage.logs import Fate, Logs
-from ottla.storage.removals import FilesJob
+from ottla.storage.removals import FilesJob, NotNowError
 
 if TYPE_CHECKING:
     from ottla.broker.cluster import Cluster
@@ -63,6 +63,9 @@ MAKE_AFTER_MS = 20
 MADE_PER_TURN = 40
 MADE_AT_ONCE = 5
 """Directories made in one turn at most, and before each look at the clock."""
+
+RETRY_FILES_MS = 5_000
+"""When a file could not be written for want of room."""
 
 RETAIN_PER_TURN = 500
 """Logs looked at in one turn: a few milliseconds."""
@@ -119,6 +122,7 @@ class Broker:
         self._servers: list[ServerHandle] = []
         self._assembled = False
         self._in_doubt = False
+        self._stopped = False
         self._retaining = False
         self._making = False
         self._lost: frozenset[tuple[Uuid, PartitionId]] = frozenset()
@@ -601,10 +605,18 @@ class Broker:
                 later.result()
                 job.done()
                 then()
+            except NotNowError as error:
+                log.warning("to be done later: %s", error)
+                clock = self.system.transport_clock
+                clock.call_at(
+                    clock.now_ms() + RETRY_FILES_MS, lambda: self._run_files_job(job, then)
+                )
             except StorageError as error:
                 job.directory.go_offline(str(error))
                 self._check_directories()
 
+        if self._stopped or not job.directory.is_online:
+            return
         self.system.workers.submit(Lane.UPKEEP, job.run).add_done_callback(done)
 
     def _expire_producers(self) -> None:
@@ -641,6 +653,7 @@ class Broker:
         if hasattr(self, "follower"):
             await self.follower.close()
             await self.store.close()
+        self._stopped = True
         await self.system.workers.close()
         if self._assembled:
             if self._in_doubt:

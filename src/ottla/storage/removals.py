@@ -6,7 +6,12 @@ from typing import NamedTuple
 from ottla.model.errors import StorageError
 from ottla.storage import names
 from ottla.storage.directory import LogDirectory
+from ottla.storage.disk import is_passing
 from ottla.storage.segment import Segment
+
+
+class NotNowError(StorageError):
+    """The disk is full, or short of something: the same job may be run again later."""
 
 
 class FilesJob:
@@ -26,7 +31,12 @@ class FilesJob:
         """Bytes of segments among what is removed."""
 
     def run(self) -> None:
-        """Raises StorageError: tell `LogDirectory.go_offline` on the loop."""
+        """Write and remove; what was done already is done again.
+
+        Raises:
+            NotNowError: there was no room, or no descriptor.
+            StorageError: tell `LogDirectory.go_offline` on the loop.
+        """
         try:
             self.directory.newest.write(self.disk, self.writes, self.number)
             # A segment must not come back alone, with those after it gone: first all are renamed.
@@ -39,6 +49,8 @@ class FilesJob:
             for path in self.trees:
                 self.disk.remove_tree(path)
         except OSError as error:
+            if is_passing(error):
+                raise NotNowError(f"in {self.directory.path}: {error}") from error
             raise StorageError(f"in {self.directory.path}: {error}") from error
 
     def done(self) -> None:

@@ -1,5 +1,7 @@
 """What waits to be removed, and the job that removes it."""
 
+import errno
+
 import pytest
 
 from ottla.model.errors import StorageError
@@ -7,7 +9,7 @@ from ottla.storage import names
 from ottla.storage.directory import LogDirectory
 from ottla.storage.handles import Handles
 from ottla.storage.memory_disk import MemoryDisk
-from ottla.storage.removals import FilesJob, Removals
+from ottla.storage.removals import FilesJob, NotNowError, Removals
 from ottla.storage.segment import Segment
 
 ROOT = "/data"
@@ -103,3 +105,19 @@ def test_what_fails_names_the_directory(directory: LogDirectory) -> None:
     job.writes = [("/nowhere/file", b"")]
     with pytest.raises(StorageError, match=ROOT):
         job.run()
+
+
+def test_what_finds_no_room_may_be_done_again(disk: MemoryDisk, directory: LogDirectory) -> None:
+    job = FilesJob(directory)
+    job.writes = [(f"{ROOT}/checkpoint", b"0\n")]
+
+    def full(what: str, name: str, size: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    disk.fault = full  # type: ignore[method-assign]
+    with pytest.raises(NotNowError, match=ROOT):
+        job.run()
+    assert directory.is_online
+    del disk.fault
+    job.run()
+    assert disk.read(f"{ROOT}/checkpoint") == b"0\n"
