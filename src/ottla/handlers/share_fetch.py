@@ -69,13 +69,13 @@ async def share_fetch(context: Context, request: ShareFetchRequest) -> ShareFetc
         if acks:
             raise ApiError(ErrorCode.INVALID_REQUEST)  # there is nothing it could have yet
         session = shares.begin_session(key, context.connection_id)
-        context.client.when_closed(session, lambda: shares.end_session(session))
+        context.client.when_closed(key, lambda: shares.end_session(session))
     else:
         session = shares.sessions.go_on(key, epoch)
     if epoch != LAST_EPOCH:
         if len(session.parts) + len(asked) > MAX_PARTITIONS:
             raise ApiError(ErrorCode.INVALID_REQUEST)
-        session.update(asked, forgotten)
+        shares.sessions.update(session, asked, forgotten)
     verdicts = await _acknowledge_all(context, group_id, key.member_id, acks)
     rows: dict[Part, PartitionData] = {}
     fetches = epoch != LAST_EPOCH and request.max_bytes != 0  # who renews asks for none
@@ -86,7 +86,7 @@ async def share_fetch(context: Context, request: ShareFetchRequest) -> ShareFetc
             rows.setdefault(part, PartitionData(partition_index=part[1], records=b""))
     if epoch == LAST_EPOCH:
         shares.end_session(session)
-        context.client.forget_closed(session)
+        context.client.forget_closed(key)
     for part, verdict in verdicts.items():
         row = rows.get(part)
         if row is None:
@@ -115,7 +115,7 @@ async def share_acknowledge(
     verdicts = await _acknowledge_all(context, group_id, key.member_id, acks)
     if request.share_session_epoch == LAST_EPOCH:
         shares.end_session(session)
-        context.client.forget_closed(session)
+        context.client.forget_closed(key)
     response = ShareAcknowledgeResponse(
         acquisition_lock_timeout_ms=shares.partitions.limits(group_id).lock_duration_ms
     )

@@ -83,8 +83,9 @@ class GroupCoordinator:
         self.surroundings = Surroundings(settings, randomness)
         self._gather_quiet_ms = gather_quiet_ms
         self._transport_clock = transport_clock
-        self.before_delete: Callable[[str], Awaitable[None]] = _nothing_else
-        """Deletes what is stored elsewhere of a group that is about to go."""
+        self.before_delete: Callable[[str], Awaitable[ApiError | None]] = _nothing_else
+        """Deletes what is stored elsewhere of a group that is about to go; or says why it could
+        not, and the group stays."""
         self._lookups = Lookups()
         self._connections: dict[tuple[str, str], int] = {}
         """The connection that a (group, member) came by last, where that is asked for."""
@@ -417,12 +418,14 @@ class GroupCoordinator:
 
     async def delete_groups(self, group_ids: Sequence[str]) -> list[DeletableGroupResult]:
         """Delete groups without members; one result for each id."""
-        for group_id in group_ids:
-            await self.before_delete(group_id)
+        results: list[DeletableGroupResult] = []
         by_partition: dict[PartitionId, list[str]] = {}
         for group_id in dict.fromkeys(group_ids):
-            by_partition.setdefault(self.partition_for(group_id), []).append(group_id)
-        results: list[DeletableGroupResult] = []
+            kept = await self.before_delete(group_id)
+            if kept is not None:
+                results.append(DeletableGroupResult(group_id=group_id, error_code=kept.code))
+            else:
+                by_partition.setdefault(self.partition_for(group_id), []).append(group_id)
         for partition, ids in by_partition.items():
             try:
                 results += await self._runtime.write(

@@ -5,11 +5,13 @@ heartbeat without partitions and hands them out with the next, a heartbeat
 interval later; here the state is written first, and the first answer has them.
 """
 
+import logging
 from collections.abc import Iterable, Sequence
 from itertools import islice
 
 from ottla.coordinator.group.coordinator import GroupCoordinator
 from ottla.coordinator.group.settings import Caller
+from ottla.coordinator.group.shard import GroupShard
 from ottla.coordinator.share import requests
 from ottla.coordinator.share.coordinator import ShareCoordinator
 from ottla.coordinator.share.group import ShareGroup
@@ -27,6 +29,8 @@ from ottla.wire.generated.share_group_heartbeat import (
 
 INITIALIZED_AT_ONCE = 500
 """Partitions that get their state with one heartbeat; the next goes on."""
+
+log = logging.getLogger("ottla.share")
 
 
 class ShareGroups:
@@ -54,7 +58,8 @@ class ShareGroups:
             return response
         try:
             await self._initialize(group_id)
-        except ApiError:
+        except ApiError as error:
+            log.info("share group %s: partitions are not initialized: %s", group_id, error)
             return response  # the next heartbeat tries again
         request.member_epoch = response.member_epoch
         request.subscribed_topic_names = None
@@ -131,6 +136,11 @@ class ShareGroups:
             group_id, lambda shard: dict(requests.share_group(shard, group_id).initialized)
         )
 
+    async def topics_known(self, group_id: str) -> set[Uuid]:
+        """Topics that the group has state for, or may have. Raises ApiError."""
+        known, begun = await self._groups.look(group_id, lambda shard: _state_of(shard, group_id))
+        return {*known, *begun}
+
     async def check_empty(self, group_id: str, *, must_exist: bool = True) -> None:
         """Raises ApiError: INVALID_GROUP_ID, NON_EMPTY_GROUP, or GROUP_ID_NOT_FOUND."""
         if not group_id:
@@ -179,14 +189,20 @@ class ShareGroups:
     async def delete_state(self, group_id: str, topic_ids: Iterable[Uuid]) -> None:
         """Forget everything about these topics. Raises ApiError."""
         topics = set(topic_ids)
-        known = await self.topics_with_state(group_id)
-        for topic_id, _, number in _each(known):
+        known, begun = await self._groups.look(group_id, lambda shard: _state_of(shard, group_id))
+        for topic_id, _, number in (*_each(known), *_each(begun)):
             if topic_id in topics:
                 await self.state.delete(ShareKey(group_id, topic_id, number))
         await self._groups.decide(
             group_id,
             lambda shard, waiter, now_ms: requests.state_deleted(shard, group_id, topics, waiter),
         )
+
+
+def _state_of(shard: GroupShard, group_id: str) -> tuple[Topics, Topics]:
+    """Partitions that have state, and those that may have it: it was not said any more."""
+    group = requests.share_group(shard, group_id)
+    return dict(group.initialized), dict(group.initializing)
 
 
 def _each(topics: Topics) -> Iterable[tuple[Uuid, str, PartitionId]]:

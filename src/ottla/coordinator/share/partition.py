@@ -16,7 +16,7 @@ from ottla.coordinator.share.runs import Transition
 from ottla.coordinator.share.shard import UNINITIALIZED
 from ottla.coordinator.share.state import Acknowledgement, ShareLimits, ShareState
 from ottla.model.clock import Clock, Timer
-from ottla.model.errors import ApiError, ErrorCode
+from ottla.model.errors import ApiError, ErrorCode, StorageError
 from ottla.model.ids import Offset
 from ottla.replica.partition import Partition
 
@@ -63,6 +63,7 @@ class SharePartition:
         self._state: ShareState | None = None
         self._loading: asyncio.Future[None] | None = None
         self._timer: Timer | None = None
+        self._timer_ms = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self.waiting: dict[Callable[[], object], None] = {}
         """Called when there may be something to acquire."""
@@ -93,8 +94,10 @@ class SharePartition:
         self._loading = asyncio.get_running_loop().create_future()
         try:
             await self._load()
-        except ApiError as error:
-            failed = _for_client(error)
+        except Exception as error:
+            if isinstance(error, StorageError):
+                self.replica.log.read_failed(error)
+            failed = _failed(error)
             self._loading.set_exception(failed)
             self._loading.exception()  # others may or may not wait for it
             self.end()
@@ -218,10 +221,15 @@ class SharePartition:
 
     def _watch_locks(self) -> None:
         """See to it that the earliest lock is looked at when it is over."""
-        if self._timer is None and not self.is_over:
-            deadline_ms = self.state.next_deadline_ms()
-            if deadline_ms is not None:
-                self._timer = self._clock.call_at(deadline_ms, self._locks_over)
+        if self.is_over:
+            return
+        deadline_ms = self.state.next_deadline_ms()
+        if deadline_ms is None or (self._timer is not None and self._timer_ms <= deadline_ms):
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_ms = deadline_ms
+        self._timer = self._clock.call_at(deadline_ms, self._locks_over)
 
     def _locks_over(self) -> None:
         self._timer = None
@@ -242,6 +250,15 @@ class SharePartition:
         task = asyncio.get_running_loop().create_task(quietly())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _failed(error: Exception) -> ApiError:
+    """What made it impossible to load, as a client is told."""
+    if isinstance(error, ApiError):
+        return _for_client(error)
+    if isinstance(error, StorageError):
+        return ApiError(ErrorCode.KAFKA_STORAGE_ERROR, str(error))
+    return ApiError(ErrorCode.UNKNOWN_SERVER_ERROR, str(error))
 
 
 def _for_client(error: ApiError) -> ApiError:

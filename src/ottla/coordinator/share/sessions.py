@@ -15,6 +15,9 @@ FIRST_EPOCH = 0
 LAST_EPOCH = -1
 _MAX_EPOCH = 2**31 - 1
 
+MAX_PARTS = 500_000
+"""Partitions in all share sessions of a broker: about 100 bytes each."""
+
 Part = tuple[Uuid, PartitionId]
 
 
@@ -38,12 +41,6 @@ class ShareSession:
         self.is_over = False
         self.wake: Callable[[], object] | None = None
         """Tells the fetch that waits in this session to look again."""
-
-    def update(self, added: Iterable[Part], forgotten: Iterable[Part]) -> None:
-        for part in added:
-            self.parts[part] = None
-        for part in forgotten:
-            self.parts.pop(part, None)
 
     def serve_last(self, part: Part) -> None:
         if part in self.parts:
@@ -75,6 +72,22 @@ class ShareSessions:
             session.touched.update(old.touched)
         return session
 
+    def update(
+        self, session: ShareSession, added: Iterable[Part], forgotten: Iterable[Part]
+    ) -> None:
+        """Change what the session fetches.
+
+        Raises:
+            ApiError: SHARE_SESSION_LIMIT_REACHED, all sessions together have too many partitions.
+        """
+        new = [part for part in added if part not in session.parts]
+        if new and len(new) + sum(len(each.parts) for each in self._sessions.values()) > MAX_PARTS:
+            raise ApiError(ErrorCode.SHARE_SESSION_LIMIT_REACHED)
+        for part in new:
+            session.parts[part] = None
+        for part in forgotten:
+            session.parts.pop(part, None)
+
     def go_on(self, key: SessionKey, epoch: int) -> ShareSession:
         """The session, for its next request or (epoch -1) its last.
 
@@ -105,5 +118,6 @@ class ShareSessions:
 
 def _finish(session: ShareSession) -> None:
     session.is_over = True
+    session.parts.clear()  # somebody may hold the session until its connection is closed
     if session.wake is not None:
         session.wake()

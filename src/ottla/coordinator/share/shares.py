@@ -43,17 +43,19 @@ class Shares:
         if session is not None:
             self.end_session(session)
 
-    async def _before_delete(self, group_id: str) -> None:
-        """A group is about to be deleted: so is what is stored of its partitions."""
+    async def _before_delete(self, group_id: str) -> ApiError | None:
+        """A group is about to be deleted: so is what is stored of its partitions, or neither is."""
         group = self.groups.group(group_id)
         if group is None or not group.is_empty:
-            return
+            return None
         try:
-            known = await self.groups.topics_with_state(group_id)
+            known = await self.groups.topics_known(group_id)
             self.partitions.forget(group_id)
             await self.groups.delete_state(group_id, known)
         except ApiError as error:
             log.warning("the state of share group %s is not deleted: %s", group_id, error)
+            return error
+        return None
 
     def _release(self, session: ShareSession) -> None:
         group_id, member_id = session.key

@@ -1,12 +1,13 @@
 """A share partition with its log, its state and its clock."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from tests.support.share_world import GROUP, Replica, ShareWorld, play, turns
 
 from ottla.coordinator.share.state import RETRY_MS, Acknowledgement, AcknowledgeType
-from ottla.model.errors import ApiError, ErrorCode
+from ottla.model.errors import ApiError, ErrorCode, StorageError
 
 ACCEPT, RELEASE = AcknowledgeType.ACCEPT, AcknowledgeType.RELEASE
 EARLIEST = {"auto_offset_reset": "earliest"}
@@ -162,3 +163,40 @@ def test_a_partition_without_state_is_not_known() -> None:
         assert world.shares.partitions.peek(GROUP, Replica().topic_id, 0) is None
 
     play(scenario)
+
+
+def test_a_partition_whose_log_cannot_be_read_is_asked_for_again() -> None:
+    async def scenario(world: ShareWorld) -> None:
+        await world.beat("a", "t")
+        replica = Replica()
+        replica.log.read_failed = lambda error: None
+        first_offset = world.shares.partitions._first_offset
+
+        def broken(group_id: str, replica: object) -> int:
+            raise StorageError("the disk failed")
+
+        world.shares.partitions._first_offset = broken  # type: ignore[method-assign]
+        for _ in range(2):
+            with pytest.raises(ApiError) as failed:
+                await world.partition(replica)
+            assert failed.value.code is ErrorCode.KAFKA_STORAGE_ERROR
+        world.shares.partitions._first_offset = first_offset  # type: ignore[method-assign]
+        assert (await world.partition(replica)).is_loaded
+
+    play(scenario, **EARLIEST)
+
+
+def test_a_lock_that_is_shorter_than_the_last_one_is_over_in_its_time() -> None:
+    async def scenario(world: ShareWorld) -> None:
+        await world.beat("a", "t")
+        partition = await world.partition(Replica())
+        world.take(partition, "a", 4)
+        shorter = replace(partition._limits(GROUP), lock_duration_ms=15_000)
+        partition._limits = lambda group_id: shorter
+        taken = world.take(partition, "b", 9)
+        assert taken == [(5, 9, 1)]
+        world.clock.advance(15_000)
+        await turns()
+        assert world.take(partition, "c", 9) == [(5, 9, 2)]
+
+    play(scenario, **EARLIEST)

@@ -1,9 +1,11 @@
 """Sessions, members and partitions together."""
 
+import pytest
 from tests.support.share_world import GROUP, Replica, ShareWorld, play, turns
 
 from ottla.coordinator.share.partition import SharePartition
-from ottla.coordinator.share.sessions import SessionKey, ShareSession
+from ottla.coordinator.share.sessions import MAX_PARTS, SessionKey, ShareSession, ShareSessions
+from ottla.model.errors import ApiError, ErrorCode
 
 KEY = SessionKey(GROUP, "a")
 EARLIEST = {"auto_offset_reset": "earliest"}
@@ -65,3 +67,37 @@ def test_a_group_that_is_deleted_takes_what_is_stored_with_it() -> None:
         assert await world.stored() is None
 
     play(scenario, **EARLIEST)
+
+
+def test_a_group_whose_state_cannot_be_deleted_stays() -> None:
+    async def scenario(world: ShareWorld) -> None:
+        await holding(world)
+        await world.beat("a", epoch=-1)
+
+        async def refuse(key: object) -> None:
+            raise ApiError(ErrorCode.NOT_COORDINATOR)
+
+        delete, world.shares.groups.state.delete = world.shares.groups.state.delete, refuse  # type: ignore[method-assign]
+        (row,) = await world.groups.delete_groups([GROUP])
+        assert row.error_code == ErrorCode.NOT_COORDINATOR
+        assert await world.stored() is not None
+        world.shares.groups.state.delete = delete  # type: ignore[method-assign]
+        (row,) = await world.groups.delete_groups([GROUP])
+        assert not row.error_code
+        assert await world.stored() is None
+
+    play(scenario, **EARLIEST)
+
+
+def test_all_sessions_together_hold_so_many_partitions() -> None:
+    sessions = ShareSessions()
+    first = sessions.begin(SessionKey(GROUP, "a"), 1, 10)
+    many = [(b"t" * 16, number) for number in range(MAX_PARTS)]
+    sessions.update(first, many, [])
+    second = sessions.begin(SessionKey(GROUP, "b"), 1, 10)
+    with pytest.raises(ApiError) as refused:
+        sessions.update(second, many[:1], [])
+    assert refused.value.code is ErrorCode.SHARE_SESSION_LIMIT_REACHED
+    sessions.begin(SessionKey(GROUP, "a"), 1, 10)
+    assert not first.parts
+    sessions.update(second, many, [])
