@@ -13,6 +13,7 @@ from ottla.coordinator.group import administration, commits
 from ottla.coordinator.group.consumer import ConsumerGroup
 from ottla.coordinator.group.settings import Caller
 from ottla.model.errors import ErrorCode
+from ottla.wire.generated.consumer_group_heartbeat import TopicPartitionsRequest
 from ottla.wire.generated.offset_commit import (
     OffsetCommitRequest,
     OffsetCommitRequestPartition,
@@ -127,6 +128,22 @@ def test_an_expression_follows_the_topics() -> None:
     assert world.code("a", subscribed_topic_regex="(") is ErrorCode.INVALID_REGULAR_EXPRESSION
     world.beat("a", member_epoch=-1)
     assert not world.group().regexes
+
+
+def test_an_older_epoch_is_believed_where_the_last_answer_was_lost_alone() -> None:
+    world = ConsumerWorld()
+    world.beat("a", "t")
+    world.beat("b", "t")
+    world.settle("a", "b")
+    member = world.group().members["a"]
+    assert (member.epoch, member.previous_epoch) == (3, 2)
+    fenced = ErrorCode.FENCED_MEMBER_EPOCH
+    assert world.code("a", member_epoch=1) is fenced
+    assert world.code("a", member_epoch=4) is fenced
+    assert world.code("a", member_epoch=2, topic_partitions=None) is fenced, "it says nothing"
+    more = [TopicPartitionsRequest(topic_id=topic_id("t"), partitions=[0, 1, 2])]
+    assert world.code("a", member_epoch=2, topic_partitions=more) is fenced, "2 is b's by now"
+    assert world.code("a", member_epoch=2) is ErrorCode.NONE
 
 
 def test_a_static_member_comes_back_to_what_it_had() -> None:
