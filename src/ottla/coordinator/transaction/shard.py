@@ -190,6 +190,8 @@ class TransactionShard:
                 frozenset(),
                 now_ms,
             )
+        if expected is not None and _is_next(known, expected):
+            raise ApiError(ErrorCode.CONCURRENT_TRANSACTIONS)
         if expected is not None and not _may_resume(known, expected):
             raise ApiError(ErrorCode.PRODUCER_FENCED)
         if known.state in PREPARED:
@@ -201,13 +203,13 @@ class TransactionShard:
         if known.is_exhausted and (
             expected is None
             or expected[1] == known.producer_epoch
-            or known.producer_epoch == FENCED_EPOCH
+            or (known.producer_epoch == FENCED_EPOCH and expected[1] == LAST_EPOCH)
         ):
             after = known._replace(
                 producer_id=_given(fresh),
                 previous_producer_id=known.producer_id,
                 producer_epoch=0,
-                last_epoch=NO_EPOCH if expected is None else known.producer_epoch,
+                last_epoch=NO_EPOCH if expected is None else expected[1],
             )
         elif expected is None or known.producer_epoch in (NO_EPOCH, expected[1]):
             after = known._replace(
@@ -244,6 +246,8 @@ class TransactionShard:
     def _of(self, transactional_id: str, producer: Producer) -> Transaction:
         """The id's transaction, if this is its producer."""
         known = self.transactions.get(transactional_id)
+        if known is not None and _is_next(known, producer):
+            raise ApiError(ErrorCode.CONCURRENT_TRANSACTIONS)
         if known is None or known.producer_id != producer[0]:
             raise ApiError(ErrorCode.INVALID_PRODUCER_ID_MAPPING)
         if known.producer_epoch != producer[1] or producer[1] > LAST_EPOCH:
@@ -307,6 +311,8 @@ class TransactionShard:
         known = self.transactions.get(transactional_id)
         if known is None:
             raise ApiError(ErrorCode.INVALID_PRODUCER_ID_MAPPING)
+        if _is_next(known, producer):
+            raise ApiError(ErrorCode.CONCURRENT_TRANSACTIONS)
         is_retry = _is_retried_end(known, producer)
         if is_retry and known.state in COMPLETE and known.producer_epoch > LAST_EPOCH:
             raise ApiError(ErrorCode.PRODUCER_FENCED)  # over its head, and there is no epoch left
@@ -386,6 +392,13 @@ def _given(fresh: ProducerId | None) -> ProducerId:
     if fresh is None:
         raise ProducerIdNeededError
     return fresh
+
+
+def _is_next(known: Transaction, producer: Producer) -> bool:
+    """Whether this is who the producer will be once its transaction is over: it was told so already."""
+    if known.state not in PREPARED or known.next_producer_id == NO_PRODUCER_ID:
+        return False
+    return producer == (known.next_producer_id, 0)
 
 
 def _may_resume(known: Transaction, expected: Producer) -> bool:

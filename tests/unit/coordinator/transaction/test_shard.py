@@ -341,3 +341,27 @@ def test_only_the_listed_transitions_are_made() -> None:
             else:
                 with pytest.raises(AssertionError):
                     transaction.moved(after, 0)
+
+
+def test_who_the_producer_will_be_waits_until_its_last_transaction_is_over() -> None:
+    world = at_epoch(LAST_EPOCH)
+    world.add((100, LAST_EPOCH))
+    assert world.end((100, LAST_EPOCH)) == (101, 0)
+    assert world.state == "PrepareCommit"
+    assert world.add((101, 0)) == "CONCURRENT_TRANSACTIONS"
+    assert world.check((101, 0)) == "CONCURRENT_TRANSACTIONS"
+    assert world.end((101, 0)) == "CONCURRENT_TRANSACTIONS"
+    assert world.init((101, 0)) == "CONCURRENT_TRANSACTIONS"
+    world.complete()
+    assert world.add((101, 0)) is True
+
+
+def test_an_epoch_long_past_does_not_take_the_place_of_a_fenced_producer() -> None:
+    world = at_epoch(LAST_EPOCH)
+    world.add((100, LAST_EPOCH))
+    assert world.init() == "CONCURRENT_TRANSACTIONS"  # its transaction is aborted over its head
+    world.complete()
+    assert world.known.producer_epoch == FENCED_EPOCH
+    assert world.init((100, 5)) == "PRODUCER_FENCED"
+    assert world.init((100, LAST_EPOCH)) == (101, 0)
+    assert world.init((100, LAST_EPOCH)) == (101, 0)  # sent again
