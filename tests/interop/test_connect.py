@@ -71,13 +71,13 @@ def test_lines_arrive_though_a_worker_dies(broker: Subject, name: str, tmp_path:
         first.settled("PUT", "/connectors/source/config", {**source, "batch.size": "20"})
         first.settled("PUT", "/connectors/sink/config", sink)
         append(into, lines[:100])
-        until("the first lines arrived", lambda: arrived(out_of) == set(lines[:100]), 90)
+        until("the first lines arrived", lambda: arrived(out_of) == set(lines[:100]), 240)
         place = until("the source runs", lambda: first.runs_on("source"))
         (killed,) = (worker for worker in workers if worker.worker_id == place)
         (other,) = (worker for worker in workers if worker is not killed)
         append(into, lines[100:])
-        until("more arrive", lambda: len(arrived(out_of)) > 100, 90)
+        until("more arrive", lambda: len(arrived(out_of)) > 100, 240)
         killed.kill9()
-        until("all of them arrived", lambda: arrived(out_of) == set(lines), 90)
+        until("all of them arrived", lambda: arrived(out_of) == set(lines), 240)
         assert other.runs_on("source") == other.worker_id
     assert committed(broker, name) == lines
