@@ -8,7 +8,7 @@ from tests.simulation.test_seeds import SEEDS
 from tools.layers import REPOSITORY
 from tools.simulation.run import run
 
-from ottla.testing import broken_groups, broken_shares, broken_transactions
+from ottla.testing import broken_groups, broken_replication, broken_shares, broken_transactions
 from ottla.testing.broken import BROKEN, broken
 
 SEEN_BY = {
@@ -33,6 +33,10 @@ SEEN_ELSEWHERE = {
     **dict.fromkeys(
         (switch.__name__ for switch in broken_shares.SWITCHES),
         "tests/simulation/test_shares.py",
+    ),
+    **dict.fromkeys(
+        (switch.__name__ for switch in broken_replication.SWITCHES),
+        "tests/simulation/test_clusters.py",
     ),
     "recover_without_crc": "tests/unit/storage/test_recovery.py",
     "name_no_aborted_transactions": "tests/recovery/test_transactional_copy.py",

@@ -33,6 +33,7 @@ PARTS = (
     "transactions",
     "groups",
     "shares",
+    "cluster",
     "power",
     "kill9",
     "cluster-faults",
@@ -45,6 +46,7 @@ SIMULATED = {
     "transactions": "transactions",
     "groups": "groups",
     "shares": "shares",
+    "cluster": "cluster",
 }
 """Tables of simulated lives, and what is lived through in each."""
 

@@ -1,6 +1,6 @@
 """Many seeds of `tools.simulation`, in several processes, each told apart by its number alone.
 
-`WORLDS` are what can be lived through: records, transactions, groups, shares.
+`WORLDS` are what can be lived through: records, transactions, groups, shares, a cluster.
 """
 
 import gc

@@ -3,7 +3,6 @@
 import sys
 
 import click
-from tools.simulation.run import Shape
 from tools.simulation.worlds import WORLDS
 
 from ottla.testing import broken
@@ -25,7 +24,7 @@ def main(seed: int, world: str, switch: str | None, trace: bool) -> None:
     if trace:
         for line in lines:
             click.echo(line)
-    click.echo(f"{Shape.of(seed)}")
+    click.echo(f"{ran.shape}")
     for fault in ran.faults:
         click.echo(f"{fault.at:.3f} s: {fault.kind}")
     click.echo(f"{ran.operations} operations in {ran.virtual_s:.1f} virtual s, trace {ran.digest}")

@@ -30,9 +30,10 @@ class Ran(NamedTuple):
     violations: list[str]
     history: History
     virtual_s: float
+    shape: Any
 
 
-Program = Callable[[World, list[Fault]], Awaitable[None]]
+Program = Callable[[Any, list[Fault]], Awaitable[None]]
 """What happens in a world that has started; notes the faults it plans."""
 
 
@@ -43,10 +44,11 @@ def live_through(
     program: Program,
     violations: Callable[[], list[str]],
     *,
+    make: Callable[..., Any] = World,
     trace: list[str] | None = None,
     traced: bool = True,
 ) -> Ran:
-    """Run `program` in a world of this seed and shape.
+    """Run `program` in a world of this seed and shape, which `make` makes.
 
     `trace` gets every line of what happened. Without `traced` nothing is taken down, and the
     digest says nothing: that is a little quicker.
@@ -59,11 +61,11 @@ def live_through(
             trace.append(line)
 
     async def main() -> None:
-        world = World(seed, shape, history, note if traced else None)
+        world = make(seed, shape, history, note if traced else None)
         loop.set_exception_handler(world.handle)
         with _logging_to(world):
             if not await world.start():
-                history.stuck.append("the broker does not start on an empty disk")
+                history.stuck.append("it does not start on an empty disk")
                 return
             await program(world, faults)
 
@@ -80,7 +82,9 @@ def live_through(
         virtual_s = loop.time()
         clear(loop, tasks)
     found = violations()
-    return Ran(seed, digest.hexdigest(), faults, history.operations, found, history, virtual_s)
+    return Ran(
+        seed, digest.hexdigest(), faults, history.operations, found, history, virtual_s, shape
+    )
 
 
 async def finished(history: History, tasks: dict[str, "asyncio.Task[None]"]) -> None:
@@ -129,7 +133,7 @@ def _without_garbage_collection() -> Iterator[None]:
 
 
 class _Handler(logging.Handler):
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: Any) -> None:
         super().__init__()
         self._world = world
 
@@ -138,7 +142,7 @@ class _Handler(logging.Handler):
 
 
 @contextmanager
-def _logging_to(world: World) -> Iterator[None]:
+def _logging_to(world: Any) -> Iterator[None]:
     logger = logging.getLogger("ottla")
     handler, level, propagate = _Handler(world), logger.level, logger.propagate
     logger.addHandler(handler)

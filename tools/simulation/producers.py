@@ -5,7 +5,7 @@ import random
 
 from tools.simulation.history import Outcome, Overtaken, Produced
 from tools.simulation.wire import Wire
-from tools.simulation.world import BROKER, PORT, TOPIC, World
+from tools.simulation.world import TOPIC, World
 
 from ottla.client.cluster_view import ClusterView
 from ottla.client.producer import Producer
@@ -37,19 +37,29 @@ REPLIES_WAITED_FOR = 5
 class LibraryProducer:
     """Our own client library; it retries by itself."""
 
-    def __init__(self, world: World, name: str, host: str, *, idempotent: bool, count: int) -> None:
+    def __init__(
+        self,
+        world: World,
+        name: str,
+        host: str,
+        *,
+        idempotent: bool,
+        count: int,
+        pauses_s: tuple[float, ...] = (0.0, 0.02, 0.3),
+    ) -> None:
         self._world = world
         self._name = name
         self._host = host
         self._idempotent = idempotent
         self._count = count
+        self._pauses_s = pauses_s
         self._chance = random.Random(f"{name} {world.seed}")
 
     async def run(self) -> None:
         chance, world = self._chance, self._world
         view = ClusterView(
             world.network.host(self._host),
-            [(BROKER, PORT)],
+            world.bootstrap,
             request_timeout_ms=1_500,
             retry_timeout_ms=60_000,
         )
@@ -66,7 +76,7 @@ class LibraryProducer:
             ) as producer,
         ):
             for number in range(self._count):
-                await asyncio.sleep(chance.choice((0.0, 0.02, 0.3)))
+                await asyncio.sleep(chance.choice(self._pauses_s))
                 await self._send(producer, b"%s-%d" % (self._name.encode(), number))
 
     async def _send(self, producer: Producer, value: bytes) -> None:

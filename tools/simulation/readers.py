@@ -7,7 +7,7 @@ from typing import Any
 
 from tools.simulation.history import Committed, Deleted, Fetched, Listed, Outcome, Refused
 from tools.simulation.wire import Wire
-from tools.simulation.world import BROKER, PORT, TOPIC, World
+from tools.simulation.world import TOPIC, World
 
 from ottla.client.cluster_view import ClusterView
 from ottla.client.consumer import Consumer, FetchedBatch
@@ -34,7 +34,7 @@ LAST_LOOKS = 8
 def view_of(world: World, host: str) -> ClusterView:
     return ClusterView(
         world.network.host(host),
-        [(BROKER, PORT)],
+        world.bootstrap,
         request_timeout_ms=1_500,
         retry_timeout_ms=60_000,
     )

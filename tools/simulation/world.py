@@ -59,6 +59,8 @@ class World:
         self.trace = trace if trace is not None else _forget
         self.loop = asyncio.get_running_loop()
         self.chance = random.Random(f"world {seed}")
+        self.bootstrap = [(BROKER, PORT)]
+        """Where clients begin."""
         self.elected: tuple[str, ...] = (TOPIC,)
         """The topics that another broker leads for a moment in an election."""
         self.network = MemoryNetwork(

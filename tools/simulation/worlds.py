@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from tools.simulation import run as records
+from tools.simulation.cluster import run as cluster
 from tools.simulation.groups import run as groups
 from tools.simulation.life import Ran
 from tools.simulation.shares import run as shares
@@ -13,5 +14,6 @@ WORLDS: dict[str, Callable[..., Ran]] = {
     "transactions": transactions.run,
     "groups": groups.run,
     "shares": shares.run,
+    "cluster": cluster.run,
 }
 """Each is called with a seed, and perhaps `trace`, a list for every line of what happened."""

@@ -63,6 +63,8 @@ class _Decided(NamedTuple):
     def fail(self, error: Exception) -> None:
         if not self.asked.answer.done():
             self.asked.answer.set_exception(error)
+            # Who asked may have been cancelled as the one who carried it out.
+            self.asked.answer.exception()
 
 
 class Control:

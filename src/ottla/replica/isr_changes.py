@@ -267,4 +267,6 @@ class IsrChanges:
             del self._waiting[partition]
             self.look(partition)
 
+        if partition in self._waiting:
+            return
         self._waiting[partition] = self._clock.call_at(self._clock.now_ms() + RETRY_MS, over)

@@ -24,7 +24,7 @@ from ottla.storage.offset_index import OffsetIndex
 from ottla.storage.producer_state import ProducerStates
 from ottla.storage.recovery import batches, opening
 from ottla.storage.segment import Segment
-from ottla.testing import broken_groups, broken_shares, broken_transactions
+from ottla.testing import broken_groups, broken_replication, broken_shares, broken_transactions
 from ottla.testing.broken_transactions import Patch
 from ottla.testing.dying import DYING
 
@@ -141,6 +141,7 @@ BROKEN: dict[str, Callable[[Patch], None]] = {
         *broken_transactions.SWITCHES,
         *broken_groups.SWITCHES,
         *broken_shares.SWITCHES,
+        *broken_replication.SWITCHES,
     )
 }
 

@@ -51,6 +51,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._now = 0.0
         self._turns = 0
         self._order = None if seed is None else random.Random(seed)
+        self.holds: Callable[[Any], bool] | None = None
+        """Asked before anything runs: True keeps it from running, and it is the asked one's."""
         self._clock_resolution = 1e-6  # above the rounding of a float that counts years
 
     def time(self) -> float:
@@ -85,6 +87,10 @@ class VirtualLoop(asyncio.BaseEventLoop):
         heapq.heappush(self._scheduled, (when, timer))
         timer._scheduled = True  # type: ignore[attr-defined]
         return timer
+
+    def run_soon(self, handle: asyncio.Handle) -> None:
+        """Run in the next turn what was held."""
+        self._ready.append(handle)
 
     def handles(self) -> list[Any]:
         """All that is ready, and all that will be."""
@@ -124,7 +130,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
             ready.append(timer)
         for _ in range(len(ready)):
             handle = ready.popleft()
-            if not handle._cancelled:
+            if not handle._cancelled and (self.holds is None or not self.holds(handle)):
                 handle._run()
 
     def _forget_cancelled(self) -> None:

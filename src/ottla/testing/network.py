@@ -22,6 +22,7 @@ from contextvars import Context, copy_context
 from typing import Any, TypeVar
 
 from ottla.net.network import Address, Network, ServerHandle
+from ottla.testing.lives import stopped_life
 
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 Trace = Callable[[str], None]
@@ -58,6 +59,7 @@ class MemoryNetwork:
         self.trace = trace
         self._listening: dict[Address, MemoryServer] = {}
         self._cut: set[frozenset[str]] = set()
+        self._one_way: set[tuple[str, str]] = set()
         self._slow: dict[frozenset[str], float] = {}
         self._down: set[str] = set()
         self._next_port = 40_000
@@ -74,14 +76,24 @@ class MemoryNetwork:
 
     def heal(self, one: str, other: str) -> None:
         self._cut.discard(frozenset((one, other)))
+        self._one_way -= {(one, other), (other, one)}
         for link in self.between(one, other):
             link.heal()
 
     def is_cut(self, one: str, other: str) -> bool:
-        return frozenset((one, other)) in self._cut or other in self._down
+        return (
+            frozenset((one, other)) in self._cut
+            or other in self._down
+            or bool(self._one_way & {(one, other), (other, one)})
+        )
 
-    def cut_one_way(self, sender: str, receiver: str) -> None:
-        """On the links there are, what `sender` sends does not arrive until `heal`."""
+    def cut_one_way(self, sender: str, receiver: str, *, also_new: bool = False) -> None:
+        """On the links there are, what `sender` sends does not arrive until `heal`.
+
+        `also_new`: nobody can connect between the two, either: half of that does not arrive.
+        """
+        if also_new:
+            self._one_way.add((sender, receiver))
         for link in self.between(sender, receiver):
             link.cut_one_way(link.end_at(sender))
 
@@ -486,6 +498,10 @@ class End(asyncio.Transport):
     def _deliver(self) -> None:
         """Give the protocol one read of what has arrived; then, in another turn, the next."""
         self._delivering = False
+        stopped = stopped_life(self._context)
+        if stopped is not None:
+            stopped.when_it_goes_on(self._deliver_soon)
+            return
         if not self._arrived or self._paused or self._closing or not self._made:
             return
         piece = self._arrived.popleft()
@@ -533,7 +549,14 @@ class End(asyncio.Transport):
         return protocol.eof_received()
 
     def _call(self, callback: Callable[..., Any], *arguments: Any) -> Any:
-        """Call the protocol; an exception ends the connection, as asyncio has it."""
+        """Call the protocol; an exception ends the connection, as asyncio has it.
+
+        A process that is stopped is called when it goes on; then this returns None.
+        """
+        stopped = stopped_life(self._context)
+        if stopped is not None:
+            stopped.when_it_goes_on(self._call, callback, *arguments)
+            return None
         try:
             return self._context.copy().run(callback, *arguments)
         except Exception as error:

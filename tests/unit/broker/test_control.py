@@ -1,6 +1,7 @@
 """Changes are decided one at a time on the newest image, and answered once followed."""
 
 import asyncio
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -306,7 +307,10 @@ def test_who_is_decided_for_by_somebody_that_is_cancelled_is_told() -> None:
         begun.set()
         return (yield from long(image))
 
+    complaints: list[Any] = []
+
     async def scenario(metadata: Metadata) -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda loop, what: complaints.append(what))
         first, *others = [
             asyncio.ensure_future(metadata.control.change(each)) for each in (long, counted, told)
         ]
@@ -319,3 +323,5 @@ def test_who_is_decided_for_by_somebody_that_is_cancelled_is_told() -> None:
         assert await metadata.control.change(counted) == 1
 
     run(scenario)
+    gc.collect()
+    assert not complaints, "nobody is there any more to look at the answer of the cancelled one"

@@ -212,6 +212,35 @@ def test_who_has_begun_anew_meanwhile_does_not_join() -> None:
     run(scenario, (1,))
 
 
+def test_who_asks_again_while_a_change_does_not_hold_waits_as_long() -> None:
+    async def scenario(world: World) -> None:
+        epoch = world.epochs[US]
+        await world.register(US)
+        world.epochs[US] = epoch
+        problems: list[Any] = []
+        asyncio.get_running_loop().set_exception_handler(lambda loop, what: problems.append(what))
+        asked: list[int] = []
+
+        async def reached(revision: int) -> None:
+            if not asked:  # while the first one is on its way
+                asked.append(revision)
+                world.changes.look(world.partition)
+
+        world.changes._reached = reached
+        world.fetched(2)
+        await world.rest()
+        tries = world.store.transactions
+        assert (asked, tries) == ([world.follower.image.revision], 4)
+        try:
+            await world.pass_time(3 * RETRY_MS)
+        except KeyError as error:
+            problems.append(error)
+        assert not problems
+        assert tries < world.store.transactions < tries + 5
+
+    run(scenario, (1,))
+
+
 def test_who_is_registered_no_more_changes_nothing() -> None:
     async def scenario(world: World) -> None:
         epoch = world.epochs[US]

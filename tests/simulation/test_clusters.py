@@ -1,0 +1,81 @@
+"""Clusters under faults, from a seed; and brokers that replicate wrongly are caught by name.
+
+`make proof` runs many more; `python -m tools.simulation SEED --world cluster` runs one again.
+"""
+
+import asyncio
+
+import pytest
+from tools.simulation.cluster.checkers import CHECKERS
+from tools.simulation.cluster.run import run
+
+from ottla.testing.broken import broken
+from ottla.testing.broken_replication import SWITCHES
+from ottla.testing.lives import Life
+from ottla.testing.loop import VirtualLoop
+
+SEEDS = 6
+
+SEEN_BY = {
+    "acknowledge_before_replication": ("lost_writes", 5),
+    "ignore_epochs": ("replicas_differ", 13),
+    "shrink_isr_without_the_store": ("eligible_lack", 3),
+    "lead_for_ever": ("two_leaders", 5),
+    "elect_anybody": ("unclean", 0),
+    "truncate_to_high_watermark": ("lost_writes", 0),
+    "join_with_anything": ("eligible_lack", 3),
+    "trust_logs_after_power_cuts": ("eligible_lack", 154),
+    "tell_ends_too_soon": ("ends_go_back", 14),
+}
+"""The checker, and the seed from which on it looks."""
+
+LOOKS = 12
+"""How many seeds it has."""
+
+
+def test_every_switch_has_its_checker() -> None:
+    assert SEEN_BY.keys() == {switch.__name__ for switch in SWITCHES}
+    assert {name for name, _ in SEEN_BY.values()} <= CHECKERS.keys()
+
+
+def test_what_clients_saw_keeps_every_promise() -> None:
+    for seed in range(SEEDS):
+        ran = run(seed, traced=False)
+        assert not ran.violations, f"--world cluster {seed}: {ran.violations}"
+        assert ran.operations > 50
+
+
+@pytest.mark.parametrize("switch", SEEN_BY)
+def test_a_broker_broken_on_purpose_is_caught(switch: str) -> None:
+    checker, first = SEEN_BY[switch]
+    for seed in range(first, first + LOOKS):
+        with broken(switch):
+            ran = run(seed, traced=False)
+        if any(line.startswith(f"{checker}:") for line in ran.violations):
+            return
+    pytest.fail(f"{checker} saw nothing of {switch} in {LOOKS} seeds from {first} on")
+
+
+def test_a_seed_is_the_same_life_every_time() -> None:
+    assert run(5).digest == run(5).digest
+
+
+def test_who_is_stopped_does_nothing_and_then_all_that_fell_due() -> None:
+    done: list[tuple[str, float]] = []
+    loop = VirtualLoop()
+    life = Life(loop)
+
+    async def work() -> None:
+        for number in range(3):
+            await asyncio.sleep(1)
+            done.append((f"step {number}", loop.time()))
+
+    async def main() -> None:
+        working = loop.create_task(work(), context=life.context.copy())
+        loop.call_later(1.5, life.stop)
+        loop.call_later(10, life.go_on)
+        await working
+
+    loop.run_until_complete(main())
+    loop.close()
+    assert done == [("step 0", 1.0), ("step 1", 10.0), ("step 2", 11.0)]
