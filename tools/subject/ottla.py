@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from tools.subject.process import Process
+from tools.subject.process import Process, free_port
 
 READY = "ottla ready PLAINTEXT://"
 
@@ -20,7 +20,7 @@ OTTLA = (sys.executable, "-m", "ottla")
 
 
 class Ottla(Process):
-    """One `ottla serve`. Port 0 (the default) lets it choose; a restart keeps what it chose."""
+    """One `ottla serve`, on a port of its own that a restart keeps."""
 
     name = "Ottla"
 
@@ -29,12 +29,13 @@ class Ottla(Process):
         data: Path,
         *,
         log: Path | None = None,
-        port: int = 0,
+        port: int | None = None,
         settings: dict[str, str] | None = None,
         environment: dict[str, str] | None = None,
         arguments: tuple[str, ...] = (),
     ) -> None:
         """Prepare it; `settings` are Kafka's names, handed over as a configuration file."""
+        port = free_port() if port is None else port
         super().__init__(data=data, log=log or data.with_suffix(".log"), port=port)
         self._settings = settings or {}
         self._environment = environment or {}

@@ -8,6 +8,7 @@ broker may be killed, to see what happens.
 
 import asyncio
 import contextlib
+import random
 import signal
 import socket
 import sys
@@ -22,6 +23,8 @@ DEFAULT_DATA = "./ottla-cluster"
 READY = "ottla ready "
 PATIENCE_S = 30.0
 ETCD_LOOK_S = 0.02
+#: Below what Linux (32768) and macOS (49152) give to outgoing connections.
+SERVER_PORTS = range(15_000, 32_000)
 INTERNAL = (
     "offsets.topic.replication.factor",
     "transaction.state.log.replication.factor",
@@ -242,6 +245,10 @@ def _terminate(process: asyncio.subprocess.Process) -> None:
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """One that no outgoing connection is given while its server starts, or is away."""
+    for port in random.sample(SERVER_PORTS, len(SERVER_PORTS)):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise Failure("no free port was found", "give one with --port")
