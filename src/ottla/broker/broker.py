@@ -125,6 +125,8 @@ class Broker:
         self._stopped = False
         self._retaining = False
         self._making = False
+        self._files_for_later: dict[tuple[str, ...], FilesJob] = {}
+        """By the files they write, those that are nothing but newer contents of these."""
         self._lost: frozenset[tuple[Uuid, PartitionId]] = frozenset()
         """Partitions whose logs must be in a directory that is offline: none is made instead."""
         self.logs: Logs
@@ -578,6 +580,8 @@ class Broker:
             if partition.flush_is_due(now_ms):
                 self.flusher.request(partition)
             partition.tell_start()  # retention may have moved it
+        for directory in self.logs.directories:
+            directory.look_back()
         if self.logs.some_are_offline:
             self._check_directories()
 
@@ -600,17 +604,15 @@ class Broker:
             self._run_files_job(job)
 
     def _run_files_job(self, job: FilesJob, then: Callable[[], None] = lambda: None) -> None:
+        """Have a worker do it, and again later if there is no room."""
+
         def done(later: Later[None]) -> None:
             try:
                 later.result()
                 job.done()
                 then()
-            except NotNowError as error:
-                log.warning("to be done later: %s", error)
-                clock = self.system.transport_clock
-                clock.call_at(
-                    clock.now_ms() + RETRY_FILES_MS, lambda: self._run_files_job(job, then)
-                )
+            except NotNowError:
+                self._run_files_later(job, then)
             except StorageError as error:
                 job.directory.go_offline(str(error))
                 self._check_directories()
@@ -618,6 +620,22 @@ class Broker:
         if self._stopped or not job.directory.is_online:
             return
         self.system.workers.submit(Lane.UPKEEP, job.run).add_done_callback(done)
+
+    def _run_files_later(self, job: FilesJob, then: Callable[[], None]) -> None:
+        """Of those that would write the same files, the newest says all that is to be said."""
+        waiting = self._files_for_later
+        key = job.rewrites
+        if key and key in waiting:
+            waiting[key] = max(job, waiting[key], key=lambda each: each.number)
+            return
+        if key:
+            waiting[key] = job
+
+        def again() -> None:
+            self._run_files_job(waiting.pop(key, job), then)
+
+        clock = self.system.transport_clock
+        clock.call_at(clock.now_ms() + RETRY_FILES_MS, again)
 
     def _expire_producers(self) -> None:
         now_ms = self.system.clock.now_ms()

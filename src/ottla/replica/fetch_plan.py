@@ -89,6 +89,7 @@ class Followed:
         "sent_end",
         "sent_epoch",
         "sent_start",
+        "told",
     )
 
     def __init__(self, partition: Partition) -> None:
@@ -100,6 +101,8 @@ class Followed:
         self.leader_start: Offset = 0
         self.refusals = 0
         self.rests = False
+        self.told = ""
+        """Why it is not copied, as the log has it last."""
 
     @property
     def key(self) -> Key:
@@ -345,16 +348,25 @@ class FetchPlan:
             else:
                 self._append(followed, row, backoff_ms)
         except ApiError as error:
-            log.warning("%s is not copied: %s", partition.name, error)
+            self._say(followed, str(error), known=error.code is ErrorCode.KAFKA_STORAGE_ERROR)
             self.let_rest(followed, backoff_ms)
         except StorageError as error:
             self.remove(followed.key)
             self._failed(partition, error)
 
     def _refused(self, followed: Followed, code: ErrorCode, backoff_ms: int) -> None:
-        if code not in NOT_YET:
-            log.warning("%s is not copied: its leader said %s", followed.partition.name, code.name)
+        self._say(followed, f"its leader said {code.name}", known=code in NOT_YET)
         self.let_rest(followed, backoff_ms)
+
+    def _say(self, followed: Followed, why: str, *, known: bool = False) -> None:
+        """Tell why a partition is not copied, when that begins or changes.
+
+        Not where it is `known`: one of two brokers has not heard of the newest image yet, or the
+        log directory has told of the disk.
+        """
+        if followed.told != why and not known:
+            followed.told = why
+            log.warning("%s is not copied: %s", followed.partition.name, why)
 
     def _cut(self, followed: Followed, row: PartitionData, backoff_ms: int) -> None:
         partition = followed.partition
@@ -364,10 +376,8 @@ class FetchPlan:
         if following.truncate(partition, point, self._now_ms()):
             self.changed[followed] = None
         else:
-            log.warning(
-                "%s is not copied: its leader parts from it at %d, and it ends there",
-                partition.name,
-                parting.end_offset,
+            self._say(
+                followed, f"its leader parts from it at {parting.end_offset}, and it ends there"
             )
             self.let_rest(followed, backoff_ms)
 
@@ -383,6 +393,9 @@ class FetchPlan:
         self.learn(followed, row.high_watermark)
         if partition.log.log_end_offset != followed.sent_end:
             followed.refusals = 0
+            if followed.told:
+                followed.told = ""
+                log.info("%s is copied again", partition.name)
             self.changed[followed] = None
         elif records:
             log.debug("%s: nothing of %d bytes can be used", partition.name, len(records))

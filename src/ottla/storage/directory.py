@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from ottla.model.errors import ApiError, ErrorCode, StorageError
 from ottla.model.ids import ZERO_UUID, Uuid
-from ottla.storage.disk import Disk, is_passing
+from ottla.storage.disk import FULL, Disk, is_passing
 from ottla.storage.handles import Handles
 from ottla.storage.newest import Newest
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from ottla.storage.budget import Budget
 
 logger = logging.getLogger(__name__)
+
+QUIET_LOOKS = 30
+"""So many looks in a row at which nothing had been refused: it is over."""
 
 
 class LogDirectory:
@@ -38,6 +41,9 @@ class LogDirectory:
         "on_offline",
         "on_truncation",
         "path",
+        "quiet_looks",
+        "refused",
+        "short_of",
     )
 
     def __init__(self, path: str, disk: Disk, handles: Handles) -> None:
@@ -55,6 +61,11 @@ class LogDirectory:
         self.on_offline: Callable[[LogDirectory], None] | None = None
         self.on_truncation: Callable[[LogDirectory], None] | None = None
         """Makes lowered recovery points durable, before what they cover changes."""
+        self.short_of: set[int | None] = set()
+        """The passing errors that were told of, and are not over."""
+        self.refused = False
+        """Whether there was one since the last look."""
+        self.quiet_looks = 0
 
     @property
     def is_online(self) -> bool:
@@ -85,7 +96,29 @@ class LogDirectory:
             StorageError: the disk failed, and the directory is now offline.
         """
         if is_passing(error):
-            logger.warning("%s: %s", doing, error)
+            self.found_wanting(error, doing)
             raise ApiError(ErrorCode.KAFKA_STORAGE_ERROR, f"{doing}: {error}") from error
         self.go_offline(f"{doing}: {error}")
         raise StorageError(f"{doing}: {error}") from error
+
+    def found_wanting(self, error: OSError, doing: str) -> None:
+        """Tell of a passing error once, however often it is met, until `look_back` says it is over."""
+        self.refused = True
+        if error.errno not in self.short_of:
+            self.short_of.add(error.errno)
+            what = "is full" if error.errno in FULL else "cannot be used now"
+            logger.warning(
+                "log directory %s %s; requests are refused until it is over: %s: %s",
+                *(self.path, what, doing, error),
+            )
+
+    def look_back(self) -> None:
+        """Once a second: tell when nothing has been refused for a while, after something was."""
+        if self.refused:
+            self.refused = False
+            self.quiet_looks = 0
+        elif self.short_of:
+            self.quiet_looks += 1
+            if self.quiet_looks >= QUIET_LOOKS:
+                self.short_of.clear()
+                logger.info("log directory %s: nothing is refused any more", self.path)

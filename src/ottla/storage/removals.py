@@ -30,6 +30,11 @@ class FilesJob:
         self.size = 0
         """Bytes of segments among what is removed."""
 
+    @property
+    def rewrites(self) -> tuple[str, ...]:
+        """The files it writes, if it does nothing else; a newer job for them replaces it."""
+        return () if self.removals or self.trees else tuple(path for path, _ in self.writes)
+
     def run(self) -> None:
         """Write and remove; what was done already is done again.
 
@@ -50,6 +55,7 @@ class FilesJob:
                 self.disk.remove_tree(path)
         except OSError as error:
             if is_passing(error):
+                self.directory.found_wanting(error, "writing or removing files")
                 raise NotNowError(f"in {self.directory.path}: {error}") from error
             raise StorageError(f"in {self.directory.path}: {error}") from error
 

@@ -231,6 +231,29 @@ def test_who_is_refused_rests_longer_each_time_and_is_out_of_the_session() -> No
     assert rests == [FIRST_REST_MS, 2 * FIRST_REST_MS, 4 * FIRST_REST_MS, BACKOFF_MS]
 
 
+def test_who_is_not_copied_is_told_of_once_and_when_it_is_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    leader, follower = pair()
+    (followed,) = follower.plan.followed.values()
+    for _ in range(2):
+        for code in [ErrorCode.NOT_LEADER_OR_FOLLOWER, *[ErrorCode.KAFKA_STORAGE_ERROR] * 3]:
+            follower.plan.changed[followed] = None
+            answer = leader.serve(follower.ask())
+            answer.responses = answer_with(follower, code).responses
+            follower.take(answer)
+            follower.plan.rested(followed)
+        append(leader.partition, 1)
+        follower.fetch_from(leader)
+        said = [record.getMessage() for record in caplog.records]
+        assert said == [
+            "t-0 is not copied: its leader said KAFKA_STORAGE_ERROR",
+            "t-0 is copied again",
+        ]
+        caplog.clear()
+
+
 def test_another_epoch_ends_a_rest() -> None:
     _, follower = pair()
     follower.ask()

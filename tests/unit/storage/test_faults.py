@@ -7,6 +7,7 @@ import pytest
 from tests.unit.storage.parts import append, batch, make_log, values
 
 from ottla.model.errors import ApiError, ErrorCode, StorageError
+from ottla.storage.directory import QUIET_LOOKS
 from ottla.storage.log import Log
 from ottla.storage.log_config import LogConfig
 from ottla.storage.memory_disk import MemoryDisk
@@ -181,3 +182,35 @@ def test_reads_go_on_while_the_disk_is_full() -> None:
     disk.fail("pwrite", error=errno.ENOSPC)
     assert refused(log) is ErrorCode.KAFKA_STORAGE_ERROR
     assert len(values(log)) == 2
+
+
+def test_a_full_disk_is_told_of_once_and_when_it_is_over(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    disk, log = faulty()
+    directory = log.directory
+
+    def look(times: int) -> int:
+        for _ in range(times):
+            directory.look_back()
+        return len(caplog.records)
+
+    append(log, batch(2))
+    assert look(QUIET_LOOKS) == 0
+    for _ in range(2):
+        disk.fail("pwrite", error=errno.ENOSPC)
+        for _ in range(5):
+            assert refused(log) is ErrorCode.KAFKA_STORAGE_ERROR
+            look(1)
+        disk.heal()
+        append(log, batch(2))
+        assert "is full" in caplog.text
+        assert look(QUIET_LOOKS - 1) == 1
+        assert look(QUIET_LOOKS) == 2
+        assert "any more" in caplog.text
+        caplog.clear()
+    disk.fail("pwrite", error=errno.ENOSPC)
+    refused(log)
+    disk.fail("pwrite", error=errno.EMFILE)
+    for _ in range(3):
+        refused(log)
+    assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
