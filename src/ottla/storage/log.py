@@ -344,11 +344,13 @@ class Log:
         try:
             if active.must_roll(config, size, timestamp, last_offset, now_ms):
                 active = self.roll_at(base_offset, now_ms)
-        except OSError as error:
+        except (OSError, ApiError) as error:
             if producer_id >= 0:
                 producers.found_no_room(
                     producer_id, produced.producer_epoch, produced.base_sequence
                 )
+            if isinstance(error, ApiError):
+                raise
             directory.refuse(error, f"append to {active.log_path}")
         stamp(batch, 0, base_offset, leader_epoch)  # type: ignore[arg-type]
         if config.message_timestamp_type == TimestampType.LOG_APPEND_TIME:

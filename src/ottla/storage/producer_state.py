@@ -146,6 +146,8 @@ class ProducerStates:
         """
         producer = self.producers.get(producer_id)
         if producer is None:
+            if self._no_room and origin is AppendOrigin.CLIENT:
+                self._check_room(producer_id, producer_epoch, base_sequence)
             return None
         known_epoch = producer.producer_epoch
         if producer_epoch < known_epoch:
@@ -166,15 +168,12 @@ class ProducerStates:
                             and earlier.first_sequence == base_sequence
                         ):
                             return earlier
-                    missing = producer_epoch, (last_sequence + 1) & SEQUENCE_MASK
-                    if self._no_room.get(producer_id) == missing:
-                        raise ApiError(
-                            ErrorCode.KAFKA_STORAGE_ERROR,
-                            f"there was no room for the batch of producer {producer_id} "
-                            f"with sequence number {missing[1]}, before {base_sequence}",
-                        )
+                    next_sequence = (last_sequence + 1) & SEQUENCE_MASK
+                    if self._no_room.get(producer_id) == (producer_epoch, next_sequence):
+                        self._check_room(producer_id, producer_epoch, base_sequence)
                     raise _out_of_order(producer_id, base_sequence, last_sequence)
             elif base_sequence != 0:
+                self._check_room(producer_id, producer_epoch, base_sequence)
                 raise ApiError(
                     ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER,
                     f"Invalid sequence number for new epoch of producer {producer_id}: "
@@ -187,6 +186,18 @@ class ProducerStates:
                 f"Expected transactional write from producer {producer_id}",
             )
         return None
+
+    def _check_room(
+        self, producer_id: ProducerId, producer_epoch: ProducerEpoch, base_sequence: int
+    ) -> None:
+        """Raise ApiError(KAFKA_STORAGE_ERROR) if another batch of this epoch found no room."""
+        epoch, sequence = self._no_room.get(producer_id, (-1, -1))
+        if epoch == producer_epoch and sequence != base_sequence:
+            raise ApiError(
+                ErrorCode.KAFKA_STORAGE_ERROR,
+                f"there was no room for the batch of producer {producer_id} "
+                f"with sequence number {sequence}, before {base_sequence}",
+            )
 
     def found_no_room(
         self, producer_id: ProducerId, producer_epoch: ProducerEpoch, base_sequence: int
@@ -397,6 +408,7 @@ class ProducerStates:
 
     def clear(self, end_offset: Offset) -> None:
         self.producers.clear()
+        self._no_room.clear()
         self._open.clear()
         self._ended.clear()
         self.end_offset = end_offset
@@ -411,6 +423,7 @@ class ProducerStates:
         ]
         for producer_id in expired:
             del self.producers[producer_id]
+            self._no_room.pop(producer_id, None)
         return len(expired)
 
 

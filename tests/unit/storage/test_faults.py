@@ -214,3 +214,21 @@ def test_a_full_disk_is_told_of_once_and_when_it_is_over(caplog: pytest.LogCaptu
     for _ in range(3):
         refused(log)
     assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
+
+
+@pytest.mark.parametrize("operation", ["create", "pwrite"])
+def test_what_follows_a_batch_that_found_no_room_is_not_out_of_order(operation: str) -> None:
+    """Also where that batch was to begin a segment."""
+    disk, log = faulty()
+    sequence = 0
+    while len(log.segments) == 1 and log.segments.active.size < 900:
+        append(log, batch(1, producer_id=7, producer_epoch=0, base_sequence=sequence))
+        sequence += 1
+    disk.fail(operation, error=errno.ENOSPC)
+    big = 1 if operation == "pwrite" else 5
+    for at in (sequence, sequence + big):
+        with pytest.raises(ApiError) as error:
+            append(log, batch(big, producer_id=7, producer_epoch=0, base_sequence=at))
+        assert error.value.code is ErrorCode.KAFKA_STORAGE_ERROR
+    disk.heal()
+    append(log, batch(big, producer_id=7, producer_epoch=0, base_sequence=sequence))

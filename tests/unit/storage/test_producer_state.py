@@ -68,6 +68,19 @@ def test_what_follows_a_batch_that_found_no_room_finds_none_until_that_has_come(
     assert partition.send(5) == 5
 
 
+@pytest.mark.parametrize("epoch", [0, 1])
+def test_what_follows_the_first_batch_of_all_or_of_an_epoch_waits_for_room_too(epoch: int) -> None:
+    partition = Partition()
+    if epoch:
+        assert partition.send(0) == 0
+    partition.states.found_no_room(1, epoch, 0)
+    assert partition.refused(1, epoch=epoch) is ErrorCode.KAFKA_STORAGE_ERROR
+    assert partition.send(0, epoch=epoch) == epoch
+    assert partition.send(1, epoch=epoch) == epoch + 1
+    assert partition.states.expire(10**9, 1) == 1
+    assert partition.send(7, epoch=epoch) == epoch + 2, "it is not waited for any more"
+
+
 def test_one_of_the_last_five_is_answered_with_its_first_offset() -> None:
     partition = Partition()
     for at in range(7):
