@@ -281,3 +281,39 @@ def test_a_leader_past_its_lease_acknowledges_nothing_by_itself(acks: Acks) -> N
         partition.check_acks(acks is Acks.ALL)
 
     simulate(program)
+
+
+def test_what_was_in_a_failed_log_directory_is_led_by_others_where_there_are_any() -> None:
+    async def program(world: ClusterWorld) -> None:
+        await three(world)
+        async with world.view() as view:
+            admin = Admin(view)
+            await admin.create_topic("alone", partitions=6, replication_factor=1)
+            await admin.create_topic("t", partitions=6, replication_factor=3)
+            for number in range(6):
+                await send(view, number, 1)
+            broker = world.brokers[2]
+            (lost, left) = broker.logs.directories
+            gone = {
+                (partition.topic, partition.partition)
+                for partition in broker.replicas
+                if partition.log.directory is lost
+            }
+            alone = world.image(1).topics["alone"].partitions
+            led = [each.leader for each in world.image(1).topics["t"].partitions]
+            assert any(("t", number) in gone and led[number] == 2 for number in range(6))
+            lost.go_offline("for the test")
+            await world.until(
+                "others lead, and are in sync",
+                lambda: all(
+                    (2 in state.isr) == (("t", number) not in gone) and state.leader in state.isr
+                    for number, state in enumerate(world.image(1).topics["t"].partitions)
+                ),
+                limit_s=5,
+            )
+            assert world.image(1).topics["alone"].partitions == alone, "nobody else has it"
+            assert left.is_online
+            for number in range(6):
+                await send(view, number, 1)
+
+    simulate(program, log_dirs="/data,/more")

@@ -522,6 +522,8 @@ class Broker:
                 partition.resign()
                 encoded: EncodedTopics = self.views.extras["encoded_topics"]
                 encoded.forget([partition.topic])
+        if self.cluster is not None and not self._in_doubt and self._assembled:
+            self.cluster.leave_lost()
         if not self._in_doubt and not any(one.is_online for one in self.logs.directories):
             self._failed("every log directory is offline")
 

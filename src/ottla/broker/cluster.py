@@ -1,5 +1,6 @@
 """What a broker that is not alone has beside its own parts: membership, controller's seat, peers."""
 
+import asyncio
 from collections.abc import Callable, Iterable
 
 from ottla.broker.control import Control
@@ -65,6 +66,7 @@ class Cluster:
         self._boot_id = boot_id
         self._follower = follower
         self._replicas: Iterable[Partition] = ()
+        self._leaving: asyncio.Task[None] | None = None
         static = config()
         me = KnownBroker(
             static.node_id,
@@ -167,6 +169,13 @@ class Cluster:
         except PeerError:
             return None
 
+    def leave_lost(self) -> None:
+        """Have others lead what was in a log directory that is offline; to be called again."""
+        if self._leaving is None or self._leaving.done():
+            self._leaving = asyncio.get_running_loop().create_task(
+                self.membership.leave_lost(self._is_lost)
+            )
+
     async def leave(self) -> None:
         """Have others lead, while this broker still serves."""
         if self._config().controlled_shutdown_enable:
@@ -174,6 +183,9 @@ class Cluster:
 
     async def close(self) -> None:
         self.seat.close()
+        if self._leaving is not None:
+            self._leaving.cancel()
+            await asyncio.wait([self._leaving])
         await self.fetchers.close()
         await self.isr_changes.close()
         await self.duties.close()
@@ -196,6 +208,10 @@ class Cluster:
         return int(own) == DURABLE
 
     # What our logs may lack
+
+    def _is_lost(self, topic: TopicImage, number: PartitionId) -> bool:
+        log = self._logs.get(TopicPartition(topic.name, number))
+        return log is not None and log.topic_id == topic.topic_id and not log.directory.is_online
 
     def _doubt(self, topic: TopicImage, number: PartitionId) -> Doubt:
         log = self._logs.get(TopicPartition(topic.name, number))

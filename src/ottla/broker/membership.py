@@ -183,6 +183,26 @@ class Membership:
                 return
             image = await self._write(puts, compare)
 
+    async def leave_lost(self, is_lost: Callable[[TopicImage, PartitionId], bool]) -> None:
+        """Have others lead, and be in no set, where a log is lost while we live.
+
+        Not where nobody else could lead: the disk may be back at the next start, with all there is.
+        To be called again until there is nothing left to do: what comes between is left for then.
+        """
+        puts, compare = [], []
+        for topic, number, state in self._ours(self._follower.image):
+            others = {*state.isr, *state.elr} - {self.me.broker_id}
+            if others and is_lost(topic, number):
+                after = forget(state, self.me.broker_id, self._min_isr(topic))
+                key, value = changes.partition_key(topic.topic_id, number, after)
+                puts.append((key, value))
+                compare.append(Compare(key, state.revision))
+        if puts and self.epoch >= 0:
+            try:
+                await self._write(puts, compare)
+            except (PeerError, StorageError) as error:
+                log.warning("others do not lead yet what is lost here: %s", error)
+
     def _ours(self, image: Image) -> list[tuple[TopicImage, PartitionId, PartitionImage]]:
         me = self.me.broker_id
         return [
