@@ -1,6 +1,6 @@
 """Brokers and an etcd as processes, each on a machine of its own, or all on the loopback interface."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from tools.cluster.network import Network
@@ -27,6 +27,7 @@ class Broker(Ottla):
         place: Place,
         settings: Mapping[str, str],
         environment: Mapping[str, str],
+        directories: int = 1,
     ) -> None:
         port = free_port() if place is HERE else PORT
         super().__init__(
@@ -43,11 +44,18 @@ class Broker(Ottla):
         """Where its files are for us."""
         self.disk.mkdir(parents=True, exist_ok=True)
         self.has_small_disk = False
+        others = [self.disk / f"data{n}" for n in range(2, directories + 1)]
+        self._directories = ",".join(map(str, [self.data, *others]))
         self._broker_settings = {"node.id": str(number), **settings}
 
     @property
     def bootstrap(self) -> str:
         return f"{self.place.host}:{self.port}"
+
+    def copy_of(self, topic: str, partition: int) -> Path | None:
+        """Where its copy of a partition is for us, in whichever log directory."""
+        found = list(self.disk.glob(f"data*/{topic}-{partition}"))
+        return found[0] if found else None
 
     def command(self) -> list[str]:
         """What to run."""
@@ -55,7 +63,7 @@ class Broker(Ottla):
         return [
             *self.place.inside,
             *OTTLA,
-            *("serve", "--data", str(self.data), "--listen", self.bootstrap),
+            *("serve", "--data", self._directories, "--listen", self.bootstrap),
             *(part for name, value in given.items() for part in ("--set", f"{name}={value}")),
         ]
 
@@ -77,14 +85,20 @@ class Cluster:
         settings: Mapping[str, str] | None = None,
         environment: Mapping[str, str] | None = None,
         small_disk: tuple[int, int] | None = None,
+        directories: int = 1,
+        absent: Collection[int] = (),
     ) -> None:
         """Prepare it; `small_disk` is a broker and the bytes of its disk, where there is a network.
+
+        Each broker has so many log `directories`; those in `absent` have a machine, and do not run.
 
         Raises:
             NoNetworkError: namespaces were asked for, and cannot be made.
             EtcdNotFoundError: there is no etcd.
         """
         self.home = home
+        self.absent = set(absent)
+        """Brokers that take no part."""
         numbers = range(1, brokers + 1)
         members = [f"etcd{n}" for n in range(etcd_members)]
         self.network = Network([*map(machine_of, numbers), *members]) if network else None
@@ -106,6 +120,7 @@ class Cluster:
                     self._place(machine_of(n)),
                     given,
                     environment or {},
+                    directories,
                 )
                 for n in numbers
             }
@@ -126,17 +141,19 @@ class Cluster:
             broker.has_small_disk = True
 
     @property
+    def present(self) -> list[Broker]:
+        """Those that take part, whether they run now or not."""
+        return [each for number, each in self.brokers.items() if number not in self.absent]
+
+    @property
     def bootstrap(self) -> str:
-        """Every broker, for clients."""
-        return ",".join(broker.bootstrap for broker in self.brokers.values())
+        """Every broker that takes part, for clients."""
+        return ",".join(broker.bootstrap for broker in self.present)
 
     def __enter__(self) -> "Cluster":
         try:
             self.etcd.__enter__()
-            for broker in self.brokers.values():
-                broker.launch()
-            for broker in self.brokers.values():
-                broker.await_ready()
+            self.start()
         except BaseException:
             self.kill()
             raise
@@ -153,12 +170,22 @@ class Cluster:
             broker.await_stopped()
 
     def start(self) -> None:
-        """Start every broker that does not run."""
-        absent = [broker for broker in self.brokers.values() if not broker.running()]
-        for broker in absent:
+        """Start every broker that takes part and does not run."""
+        down = [broker for broker in self.present if not broker.running()]
+        for broker in down:
             broker.launch()
-        for broker in absent:
+        for broker in down:
             broker.await_ready()
+
+    def admit(self, number: int) -> None:
+        """Have a broker that was absent take part."""
+        self.absent.discard(number)
+        self.start()
+
+    def dismiss(self, number: int) -> None:
+        """Stop a broker, which takes part no more."""
+        self.brokers[number].stop()
+        self.absent.add(number)
 
     def heal(self) -> None:
         """Undo what was done to the network and to processes: all run, and reach each other."""

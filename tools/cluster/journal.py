@@ -29,13 +29,15 @@ KINDS = (
     "watermark",
     "reader",
     "producer",
+    "group",
     "replicas",
     "stall",
 )
 """What may be wrong: acknowledged and not there; one value twice; two values at one offset; behind
 a later one of its producer; an offset without a record; never sent; a high watermark that went
-back; a reader that was thrown out of its place; a producer that was told to give up; copies that
-differ; a cluster that does not come back."""
+back; a reader that was thrown out of its place; a producer that was told to give up; members of a
+group that left something out, went back behind what they committed, or were told of an error;
+copies that differ; a cluster that does not come back."""
 
 MOST_LINES = 10
 """Of each kind."""

@@ -74,6 +74,7 @@ class Producers:
                 "request.timeout.ms": 2_000,
                 "retry.backoff.ms": 50,
                 "retry.backoff.max.ms": 300,
+                "error_cb": partial(self._told, number),
                 **IMPATIENT,
             }
         )
@@ -99,6 +100,11 @@ class Producers:
             self._journal.complain(
                 "stall", f"{left} records of producer {number} unanswered after {END_S:g} s"
             )
+
+    def _told(self, number: int, error: KafkaError) -> None:
+        """What the client says of itself; of connections it says that they were lost."""
+        if not is_transient(error):
+            self._journal.complain("producer", f"{number}: {error.name()} {error.str()}")
 
     def _delivered(self, sent_at: float, value: int, error: KafkaError | None, told: Any) -> None:
         at = time.monotonic()
@@ -142,7 +148,7 @@ class Reader:
     def __init__(self, bootstrap: str, topic: str, partitions: int, journal: Journal) -> None:
         self._journal = journal
         self.positions = [0] * partitions
-        self._consumer = consumer(bootstrap)
+        self._consumer = consumer(bootstrap, error_cb=self._told)
         self._consumer.assign([TopicPartition(topic, n, 0) for n in range(partitions)])
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="reader")
@@ -155,12 +161,16 @@ class Reader:
                 error = message.error()
                 if error is None:
                     self._take(message, at)
-                elif not error.retriable() and not _is_transient(error):
+                elif not error.retriable() and not is_transient(error):
                     where = f"{message.partition()}@{message.offset()}"
                     self._journal.complain(
                         "reader", f"{error.name()} {error.str()} {where} at {at:.3f}"
                     )
         self._consumer.close()
+
+    def _told(self, error: KafkaError) -> None:
+        if not is_transient(error):
+            self._journal.complain("reader", f"{error.name()} {error.str()}")
 
     def _take(self, message: Any, at: float) -> None:
         number, offset = message.partition(), message.offset()
@@ -247,7 +257,7 @@ def everything(bootstrap: str, topic: str, partitions: int) -> dict[int, list[tu
     return read
 
 
-def _is_transient(error: KafkaError) -> bool:
+def is_transient(error: KafkaError) -> bool:
     """Whether the client goes on by itself; it says so of connections and of leaders it lost."""
     return error.code() in (
         KafkaError._TRANSPORT,

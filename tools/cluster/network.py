@@ -142,6 +142,10 @@ class Network:
         machine.run("mount", "-t", "tmpfs", "-o", f"size={size_bytes}", "tmpfs", path)
         return f"/proc/{machine.pid}/root{path}"
 
+    def mount_file(self, name: str, path: str, over: str) -> None:
+        """Let a machine see a file in the place of another."""
+        self._machines[name].run("mount", "--bind", path, over)
+
     def cut(self, one: str, other: str) -> None:
         """Let nothing pass between two, either way."""
         self.cut_one_way(one, other)

@@ -11,12 +11,21 @@ def content(folder: Path) -> bytes:
     return b"".join(path.read_bytes() for path in sorted(folder.glob("*.log")))
 
 
-def differences(cluster: Cluster, topic: str, partitions: int) -> Iterator[str]:
-    """A line for every copy that is not its first one's twin; the brokers have stopped."""
-    disks = {name.name: name.disk / "data" for name in cluster.brokers.values()}
+def differences(
+    cluster: Cluster, topic: str, partitions: int, replicas: int | None = None
+) -> Iterator[str]:
+    """A line for every copy that is not its first one's twin; nothing is written meanwhile.
+
+    There must be as many copies as brokers, or as many as `replicas` says.
+    """
+    wanted = len(cluster.present) if replicas is None else replicas
     for partition in range(partitions):
-        copies = {name: content(disk / f"{topic}-{partition}") for name, disk in disks.items()}
-        yield from _unlike(f"{topic}-{partition}", list(copies.items()))
+        copies = {each.name: each.copy_of(topic, partition) for each in cluster.present}
+        found = [(name, content(copy)) for name, copy in copies.items() if copy is not None]
+        if len(found) == wanted:
+            yield from _unlike(f"{topic}-{partition}", found)
+        else:
+            yield f"{topic}-{partition}: copies on {[name for name, _ in found]}, not {wanted}"
 
 
 def _unlike(what: str, copies: Sequence[tuple[str, bytes]]) -> Iterator[str]:

@@ -6,7 +6,7 @@ import time
 from typing import NamedTuple
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, ClusterMetadata
 from tools.cluster.cluster import Broker, Cluster
 from tools.cluster.load import IMPATIENT
 from tools.subject.wait import until
@@ -73,17 +73,29 @@ class Scene:
             self._admin = self._client()
         return shape
 
-    def _described(self) -> Shape | None:
+    def placed(self) -> dict[int, list[int]]:
+        """Where each partition is, in the order of preference; nothing while nobody says so."""
+        said = self._said()
+        partitions = said.topics[self.topic].partitions if said is not None else {}
+        return {number: list(each.replicas) for number, each in partitions.items()}
+
+    def _said(self) -> ClusterMetadata | None:
         try:
             said = self._admin.list_topics(self.topic, timeout=3.0)
         except KafkaException as error:
             self._why = str(error)
             return None
         topic = said.topics[self.topic]
-        partitions = topic.partitions
-        if not partitions:
+        if not topic.partitions:
             self._why = f"brokers {sorted(said.brokers)}, {self.topic}: {topic.error}"
             return None
+        return said
+
+    def _described(self) -> Shape | None:
+        said = self._said()
+        if said is None:
+            return None
+        partitions = said.topics[self.topic].partitions
         return Shape(
             {number: each.leader for number, each in partitions.items()},
             {number: tuple(each.isrs) for number, each in partitions.items()},
@@ -102,7 +114,7 @@ class Scene:
         def whole() -> Shape | None:
             shape = self._shape()
             last[:] = [shape]
-            if shape is not None and shape.is_whole(len(self.cluster.brokers), self.replicas):
+            if shape is not None and shape.is_whole(len(self.cluster.present), self.replicas):
                 return shape
             return None
 
@@ -119,17 +131,27 @@ class Scene:
         leaders = [n for n in self.shape().leaders.values() if n in self.cluster.brokers]
         return self.cluster.brokers[self.chance.choice(leaders)]
 
+    def leader_of(self, partition: int) -> Broker:
+        """The leader of one partition, as soon as it has one."""
+
+        def ask() -> Broker | None:
+            return self.cluster.brokers.get(self.shape().leaders[partition])
+
+        leader = until(f"partition {partition} is led", ask, ANSWERED_S)
+        assert leader is not None
+        return leader
+
     def controller(self) -> Broker:
         """The broker that decides, or any if none does."""
         number = self.shape().controller
         return self.cluster.brokers.get(number) or self.any_broker()
 
     def any_broker(self) -> Broker:
-        return self.chance.choice(list(self.cluster.brokers.values()))
+        return self.chance.choice(self.cluster.present)
 
     def others(self, broker: Broker) -> list[Broker]:
         """All but one, in an order of chance."""
-        others = [each for each in self.cluster.brokers.values() if each is not broker]
+        others = [each for each in self.cluster.present if each is not broker]
         self.chance.shuffle(others)
         return others
 

@@ -10,8 +10,10 @@ from pathlib import Path
 import click
 from tests.support.target import running_target
 from tools.cluster.network import NoNetworkError
+from tools.cluster.shapes import SHAPES
 from tools.proof import (
     cluster_faults,
+    cluster_shapes,
     etcd,
     frames,
     fuzz,
@@ -37,10 +39,13 @@ PARTS = (
     "power",
     "kill9",
     "cluster-faults",
+    "cluster-shapes",
     "transactional-copy",
     "streams",
     "etcd",
 )
+LEASE_MS = 4_000
+"""Of a broker in a cluster whose shapes are tried; the default of `broker.session.timeout.ms`."""
 SIMULATED = {
     "simulation": "records",
     "transactions": "transactions",
@@ -164,6 +169,50 @@ def prove_cluster_faults(plan: cluster_faults.Plan) -> bool:
         },
     )
     return _concluded(outcome.violations, f"{len(outcome.cycles)} cycles", page)
+
+
+def prove_cluster_shapes(names: tuple[str, ...], rounds: int, seed: int, etcd_members: int) -> bool:
+    """Each shape on a cluster of its own; whether its clients saw nothing of it.
+
+    Raises:
+        ClickException: there is no etcd, or no network can be made.
+    """
+    held = True
+    for shape in SHAPES:
+        if names and shape.name not in names:
+            continue
+        began = time.monotonic()
+        try:
+            outcome = cluster_shapes.run(shape, rounds, seed, etcd_members, LEASE_MS, click.echo)
+        except (NoNetworkError, EtcdNotFoundError) as error:
+            raise click.ClickException(f"cluster-shapes: {error}") from error
+        kinds = outcome.unavailability()
+        page = table.append(
+            "cluster-shapes",
+            {
+                "shape": shape.name,
+                "rounds": rounds,
+                "etcd": f"{outcome.etcd}, members: {etcd_members}",
+                "acknowledged": outcome.acknowledged,
+                "read": outcome.read,
+                **{kind: outcome.wrong[kind] for kind in ("lost", "duplicate", "inconsistent")},
+                "other_violations": sum(outcome.wrong.values())
+                - sum(outcome.wrong[kind] for kind in ("lost", "duplicate", "inconsistent")),
+                "read_again_by_the_group": outcome.repeated,
+                "silent_s_median_worst": "; ".join(
+                    f"{kind}: {median} / {worst} ({count})"
+                    for kind, (count, median, worst) in kinds.items()
+                ),
+                "seconds": round(time.monotonic() - began),
+                "command": "python -m tools.proof --only cluster-shapes "
+                f"--shape '{shape.name}' --shape-rounds {rounds} --seed {seed} "
+                f"--etcd-members {etcd_members}",
+                "commits_refused": dict(outcome.commits_refused),
+                "each_violation": outcome.violations[:100],
+            },
+        )
+        held &= _concluded(outcome.violations, f"{rounds} rounds of {shape.name}", page)
+    return held
 
 
 def prove_streams(topology: str, protocol: str, kills: int, seed: int) -> bool:
@@ -342,6 +391,14 @@ def prove_power(first_seed: int, seeds: int) -> bool:
 @click.option("--etcd-members", default=1, show_default=True, help="Of that cluster.")
 @click.option("--loopback", is_flag=True, help="That cluster without a network to cut.")
 @click.option("--fault", "kinds", multiple=True, help="Only faults of this kind; repeatable.")
+@click.option("--shape-rounds", default=5, show_default=True, help="Of each shape.")
+@click.option(
+    "--shape",
+    "shapes",
+    multiple=True,
+    type=click.Choice([shape.name for shape in SHAPES]),
+    help="Only this shape of what a cluster goes through; repeatable.",
+)
 @click.option("--inputs", default=10_000_000, show_default=True, help="For the decoders.")
 @click.option("--frames", "count", default=100_000, show_default=True, help="Hostile ones.")
 @click.option("--jobs", default=os.cpu_count() or 1, show_default=True, help="Processes at once.")
@@ -370,6 +427,8 @@ def main(
     etcd_members: int,
     loopback: bool,
     kinds: tuple[str, ...],
+    shape_rounds: int,
+    shapes: tuple[str, ...],
     inputs: int,
     count: int,
     jobs: int,
@@ -406,6 +465,8 @@ def main(
                 cycles, chosen, etcd_members=etcd_members, network=not loopback, kinds=kinds
             )
         )
+    if shape_rounds and only in (None, "cluster-shapes"):
+        held &= prove_cluster_shapes(shapes, shape_rounds, chosen, etcd_members)
     if copy_records and only in (None, "transactional-copy"):
         for client in copy_clients:
             held &= prove_transactional_copy(

@@ -18,6 +18,9 @@ READY = "ottla ready PLAINTEXT://"
 #: `ottla` as the interpreter that runs us has it, so that a checkout under test is the one used.
 OTTLA = (sys.executable, "-m", "ottla")
 
+SOURCES = str(Path(__file__).parents[2] / "src")
+"""What they are in the search path of that interpreter."""
+
 
 class Ottla(Process):
     """One `ottla serve`, on a port of its own that a restart keeps."""
@@ -59,9 +62,8 @@ class Ottla(Process):
 
     def environment(self) -> dict[str, str]:
         """Ours, with this checkout's sources first."""
-        sources = str(Path(__file__).parents[2] / "src")
         inherited = os.environ.get("PYTHONPATH")
-        path = sources if not inherited else f"{sources}{os.pathsep}{inherited}"
+        path = SOURCES if not inherited else f"{SOURCES}{os.pathsep}{inherited}"
         return {**os.environ, "PYTHONPATH": path, **self._environment}
 
     def launch(self) -> None:

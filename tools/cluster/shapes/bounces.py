@@ -1,0 +1,67 @@
+"""Brokers that go and come back: at once, one after the other, with a tail that nobody else has."""
+
+import re
+
+from tools.cluster.cluster import Broker
+from tools.cluster.replicas import content
+from tools.cluster.stage import Stage
+from tools.subject.wait import until
+
+BOUNCES = 5
+CUT = re.compile(r"-\d+ is cut from \d+ to \d+")
+ELECTED_S = 60.0
+TAIL_BYTES = 800
+"""A few batches."""
+
+
+def leader_bounced(stage: Stage) -> None:
+    """Kill the leader of a partition and start it within its lease, five times, whoever leads."""
+    for _ in range(BOUNCES):
+        with stage.disturbance("leader killed, back within its lease"):
+            leader = stage.scene.leader_of(0)
+            leader.kill9()
+            leader.start()
+
+
+def rolling_restart(stage: Stage) -> None:
+    """Restart every broker, each when the one before is in sync again; no member of a group moves."""
+    members = stage.members
+    assert members is not None
+    until("every member has partitions", lambda: members.assignments >= members.count)
+    assignments = members.assignments
+    for broker in stage.cluster.present:
+        with stage.disturbance("restarted, one after the other"):
+            broker.restart()
+    if members.assignments != assignments:
+        stage.journal.complain("group", "members were given other partitions")
+
+
+def diverging_tail(stage: Stage) -> None:
+    """Leave a leader alone until it has records of its own, kill it, and let it follow again."""
+    scene, network = stage.scene, stage.cluster.network
+    assert network is not None
+    with stage.disturbance("leader with a tail of its own killed"):
+        old = scene.leader_of(0)
+        others = scene.others(old)
+        for other in others:
+            network.cut(old.machine, other.machine)
+        until("the leader has more than the others", lambda: _has_more(stage, old, others))
+        old.kill9()
+        network.heal()
+        until("another leads", lambda: scene.leader_of(0) is not old, ELECTED_S)
+        stage.await_heard("another leads")
+        logged = len(_log(old))
+        old.start()
+    if not CUT.search(_log(old)[logged:]):
+        stage.journal.complain("replicas", f"{old.name} cut nothing, and had a tail of its own")
+
+
+def _has_more(stage: Stage, one: Broker, others: list[Broker]) -> bool:
+    """Whether it has a tail that none of the others has, nor is about to write."""
+    copies = [broker.copy_of(stage.topic, 0) for broker in (one, *others)]
+    size, *less = [0 if copy is None else len(content(copy)) for copy in copies]
+    return size > max(less) + TAIL_BYTES
+
+
+def _log(broker: Broker) -> str:
+    return broker.log.read_text(errors="replace")
