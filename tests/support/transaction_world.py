@@ -34,6 +34,10 @@ class TransactionWorld:
         return self.shard.transactions[TXN]
 
     @property
+    def producer(self) -> Producer:
+        return self.known.producer_id, self.known.producer_epoch
+
+    @property
     def state(self) -> str:
         return self.known.state.label
 

@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ottla.broker.compaction import Compaction
 from ottla.broker.connections import Connections
@@ -244,13 +244,18 @@ class Broker:
         self.groups = Groups(config, system, self.replicas)
         self.shares = BrokerShares(config, system, self.replicas, self.groups)
         producer_ids = ProducerIds(self.store, self.follower)
+        elsewhere: dict[str, Any] = {}
+        if self.cluster is not None:
+            elsewhere["remote"] = self.cluster.remote_markers
+            elsewhere["marked"] = self.cluster.enlisting.marked
         self.transactions = Transactions(
             config,
             system,
             self.replicas,
             self.groups,
             producer_ids.next,
-            None if self.cluster is None else self.cluster.remote_markers(),
+            lambda: self.follower.image,
+            **elsewhere,
         )
         self.log_mover = LogMover(
             self.logs,
@@ -284,6 +289,7 @@ class Broker:
             loggers=PythonLoggers(),
             quorum=partial(quorum_of, self.store, config, lambda: self.follower.image),
             forwarder=None if self.cluster is None else self.cluster.forwarding,
+            enlister=None if self.cluster is None else self.cluster.enlisting,
             supported=supported(),
             extras={"encoded_topics": EncodedTopics()},
         )
@@ -664,6 +670,8 @@ class Broker:
             await self.compaction.close()
             self.shares.close()
             self.transactions.close()
+            if self.cluster is not None:
+                self.cluster.enlisting.close()
             self.groups.close()
             self.log_mover.close()
             await self.dispatcher.close()

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 
 from ottla.broker.control import Control
 from ottla.broker.duties import Duties
+from ottla.broker.enlisting import Enlisting
 from ottla.broker.forwarding import Forwarding
 from ottla.broker.image_follower import ImageFollower
 from ottla.broker.membership import Doubt, Membership
@@ -98,6 +99,14 @@ class Cluster:
         self._system = system
         self.peers = self._links()
         self.forwarding = Forwarding(static.node_id, self.peers, system.transport_clock)
+        # What waits for replication at the other end has links of its own.
+        self.remote_markers = RemoteMarkers(self._links(), lambda: config().request_timeout_ms)
+        self.enlisting = Enlisting(
+            static.node_id,
+            self._links(),
+            lambda: follower.image,
+            lambda: config().request_timeout_ms,
+        )
         self.isr_changes = IsrChanges(
             static.node_id,
             store,
@@ -130,12 +139,11 @@ class Cluster:
             lambda: self._config().request_timeout_ms,
         )
 
-    def remote_markers(self) -> RemoteMarkers:
-        """Markers' way to the other brokers, for whoever closes it."""
-        return RemoteMarkers(self._links(), lambda: self._config().request_timeout_ms)
-
     def follow(self, image: Image, delta: Delta) -> None:
         self.forwarding.follow(image)
+        if delta.brokers:
+            self.enlisting.follow(image)
+            self.remote_markers.follow(image)
         self.seat.follow(image)
         self.duties.follow(image, delta)
         if delta.brokers:
@@ -189,6 +197,8 @@ class Cluster:
         await self.fetchers.close()
         await self.isr_changes.close()
         await self.duties.close()
+        self.remote_markers.close()
+        self.enlisting.close()
         self.peers.close()
         await self.membership.end()
 

@@ -6,14 +6,16 @@ behind it nothing else may wait. Nothing is sent again here: who hears that a ma
 not written asks again, and finds who leads by then.
 """
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ottla.broker.batched import Batched
 from ottla.broker.peers import Peers
 from ottla.coordinator.transaction.markers import Committed
+from ottla.metadata.image import Image
 from ottla.model.errors import ApiError, ErrorCode, PeerError
 from ottla.model.ids import BrokerId, ProducerEpoch, ProducerId, TopicPartition
+from ottla.net.peer import Link
 from ottla.record.control import EndTxnMarker
 from ottla.wire.generated.write_txn_markers import (
     WritableTxnMarker,
@@ -44,44 +46,37 @@ class RemoteMarker:
 class RemoteMarkers:
     def __init__(self, peers: Peers, timeout_ms: Callable[[], int]) -> None:
         """`peers` is for this alone; `timeout_ms` how long an answer is waited for."""
-        self._peers = peers
         self._timeout_ms = timeout_ms
-        self._unsent: dict[BrokerId, list[RemoteMarker]] = {}
-        self._senders: dict[BrokerId, asyncio.Task[None]] = {}
+        self._markers: Batched[RemoteMarker] = Batched(
+            peers,
+            split=lambda unsent: (unsent[:AT_ONCE], unsent[AT_ONCE:]),
+            send=self._send,
+            failed=lambda markers, why: _refuse(
+                markers, ApiError(ErrorCode.NETWORK_EXCEPTION, why)
+            ),
+        )
 
     def write(self, leader: BrokerId, marker: RemoteMarker) -> None:
         """Send a marker with the next request to `leader`."""
-        self._unsent.setdefault(leader, []).append(marker)
-        if leader not in self._senders:
-            sending = asyncio.get_running_loop().create_task(self._send_all(leader))
-            self._senders[leader] = sending
+        self._markers.add(leader, marker)
+
+    def follow(self, image: Image) -> None:
+        """Wait for no broker that is not there any more."""
+        self._markers.follow(image)
+
+    def drop_unwanted(self) -> None:
+        """This broker coordinates less than before: what was not sent for the others never is."""
+        dropped = self._markers.drop(lambda marker: not marker.is_wanted())
+        _refuse(dropped, ApiError(ErrorCode.NOT_COORDINATOR))
 
     def close(self) -> None:
         """Send no more, and call nobody."""
-        self._unsent.clear()
-        for sender in self._senders.values():
-            sender.cancel()
-        self._peers.close()
+        self._markers.close()
 
-    async def _send_all(self, leader: BrokerId) -> None:
-        try:
-            while unsent := self._unsent.pop(leader, None):
-                if len(unsent) > AT_ONCE:
-                    self._unsent[leader] = unsent[AT_ONCE:]
-                await self._send(leader, unsent[:AT_ONCE])
-        finally:
-            self._senders.pop(leader, None)
-
-    async def _send(self, leader: BrokerId, markers: list[RemoteMarker]) -> None:
-        try:
-            link = await self._peers.link(leader)
-        except PeerError as error:
-            _refuse(markers, ApiError(ErrorCode.NOT_LEADER_OR_FOLLOWER, str(error)))
-            return
-        _refuse(
-            [each for each in markers if not each.is_wanted()], ApiError(ErrorCode.NOT_COORDINATOR)
-        )
+    async def _send(self, link: Link, markers: list[RemoteMarker]) -> None:
+        unwanted = [each for each in markers if not each.is_wanted()]
         markers = [each for each in markers if each.is_wanted()]
+        _refuse(unwanted, ApiError(ErrorCode.NOT_COORDINATOR))
         if not markers:
             return
         rows = [_row(marker) for marker in markers]
@@ -90,7 +85,7 @@ class RemoteMarkers:
                 WriteTxnMarkersRequest(markers=rows), timeout_ms=self._timeout_ms()
             )
         except (PeerError, ApiError) as error:
-            _refuse(markers, ApiError(ErrorCode.REQUEST_TIMED_OUT, str(error)))
+            _refuse(markers, ApiError(ErrorCode.NETWORK_EXCEPTION, str(error)))
             return
         _tell(markers, answer)
 

@@ -11,6 +11,7 @@ from ottla.broker.remote_markers import RemoteMarker, RemoteMarkers
 from ottla.broker.system import System
 from ottla.config.broker_config import BrokerConfig
 from ottla.coordinator.transaction.coordinator import TransactionCoordinator
+from ottla.coordinator.transaction.markers import Written
 from ottla.coordinator.transaction.settings import TransactionSettings
 from ottla.coordinator.transaction.state import Transaction
 from ottla.metadata.changes import Delta
@@ -59,32 +60,39 @@ class LocalMarkers:
         transport_clock: Clock,
         remote: RemoteMarkers | None = None,
         is_coordinated: Callable[[str, LeaderEpoch], bool] = lambda transactional_id, epoch: True,
+        marked: Callable[[TopicPartition, ProducerId], None] = lambda name, producer_id: None,
+        image: Callable[[], Image] = Image,
     ) -> None:
-        """`is_coordinated` says whether an id is coordinated here still, and in that epoch."""
+        """`is_coordinated` says whether an id is coordinated here still, and in that epoch.
+
+        `marked` hears of every marker that is appended here; `image` is the newest, newer
+        perhaps than what the parts of the broker have followed.
+        """
         self._replicas = replicas
         self._groups = groups
         self._clock = clock
         self._transport_clock = transport_clock
         self._remote = remote
         self._is_coordinated = is_coordinated
+        self._marked = marked
+        self._image = image
         self._unwritten: deque[tuple[TopicPartition, Ending]] = deque()
         self._left = MARKERS_A_TURN
         self._unfinished: dict[str, Ending] = {}
         self._next_turn: asyncio.Handle | None = None
-        self.image: Image | None = None
 
     def write(
         self,
         prepared: Transaction,
         coordinator_epoch: LeaderEpoch,
-        written: Callable[[bool], None],
+        written: Callable[[Written], None],
     ) -> None:
         ending = Ending(prepared, EndTxnMarker(prepared.commits, coordinator_epoch), written)
         before = self._unfinished.pop(prepared.transactional_id, None)
         if before is not None and (before.prepared, before.marker) == (prepared, ending.marker):
             # While one partition has no leader the others get no second marker each time.
-            ending.have = before.have
-        unwritten = sorted(prepared.partitions - ending.have)
+            ending.have, ending.fenced = before.have, before.fenced
+        unwritten = sorted(prepared.partitions - ending.have - ending.fenced)
         ending.count += len(unwritten)
         ending.unfinished = self._unfinished
         self._unwritten.extend((name, ending) for name in unwritten)
@@ -110,15 +118,18 @@ class LocalMarkers:
 
     def _write_for(self, name: TopicPartition, ending: "Ending") -> None:
         committed = partial(ending.committed, name)
-        if self._is_gone(name):
-            committed(None)
-            return
         prepared = ending.prepared
-        leader = NO_BROKER if self._remote is None else self._leader_elsewhere(name)
-        if self._remote is not None and leader != NO_BROKER:
-            self._remote.write(leader, self._sent(name, ending, committed))
-            return
         try:
+            if not self._is_coordinated(prepared.transactional_id, ending.marker.coordinator_epoch):
+                committed(ApiError(ErrorCode.NOT_COORDINATOR))
+                return
+            if self._is_gone(name):
+                committed(None)
+                return
+            leader = NO_BROKER if self._remote is None else self._leader_elsewhere(name)
+            if self._remote is not None and leader != NO_BROKER:
+                self._remote.write(leader, self._sent(name, ending, committed))
+                return
             self.write_one(
                 name,
                 prepared.producer_id,
@@ -129,14 +140,20 @@ class LocalMarkers:
             )
         except (ApiError, StorageError) as error:
             log.warning("%s has no marker of %s: %s", name, prepared.transactional_id, error)
-            committed(ApiError(ErrorCode.KAFKA_STORAGE_ERROR))
+            code = error.code if isinstance(error, ApiError) else ErrorCode.KAFKA_STORAGE_ERROR
+            committed(ApiError(code))
+        except AssertionError:
+            raise  # the broker stops
+        except Exception as error:
+            log.exception("%s has no marker of %s", name, prepared.transactional_id)
+            committed(ApiError(ErrorCode.UNKNOWN_SERVER_ERROR, str(error)))
 
     def _leader_elsewhere(self, name: TopicPartition) -> BrokerId:
         """Which other broker leads; none where this one does, or nobody."""
         partition = self._replicas.find_by_name(name.topic, name.partition)
-        if self.image is None or (partition is not None and partition.is_leader):
+        if partition is not None and partition.is_leader:
             return NO_BROKER
-        return self.image.topics[name.topic].partitions[name.partition].leader
+        return self._image().topics[name.topic].partitions[name.partition].leader
 
     def _sent(self, name: TopicPartition, ending: "Ending", committed: Committed) -> RemoteMarker:
         prepared, marker = ending.prepared, ending.marker
@@ -151,8 +168,25 @@ class LocalMarkers:
         )
 
     def forget(self) -> None:
-        """Who coordinates again has every marker written anew."""
+        """Who coordinates again has every marker written anew; others' are not sent any more."""
         self._unfinished.clear()
+        if self._remote is not None:
+            self._remote.drop_unwanted()
+
+    def missing_in(self, image: Image, delta: Delta) -> list[str]:
+        """Ids whose markers are not written, and may be now: in what was changed somebody leads."""
+        return [
+            transactional_id
+            for transactional_id, ending in self._unfinished.items()
+            if any(
+                name.topic in delta.topics
+                and (
+                    self._is_gone(name)
+                    or image.topics[name.topic].partitions[name.partition].leader != NO_BROKER
+                )
+                for name in ending.prepared.partitions - ending.have - ending.fenced
+            )
+        ]
 
     def close(self) -> None:
         """Write no more: what is left is written after the next start."""
@@ -163,7 +197,7 @@ class LocalMarkers:
             self._next_turn.cancel()
 
     def _is_gone(self, name: TopicPartition) -> bool:
-        topic = None if self.image is None else self.image.topics.get(name.topic)
+        topic = self._image().topics.get(name.topic)
         return topic is None or name.partition >= len(topic.partitions)
 
     def write_one(
@@ -186,6 +220,7 @@ class LocalMarkers:
         end = partition.append_marker(
             producer_id, producer_epoch, marker, transaction_version, self._clock.now_ms()
         )
+        self._marked(name, producer_id)
         if name.topic == CONSUMER_OFFSETS:
             self._groups.marked(name.partition, producer_id, marker.committed, end)
         partition.when_committed(end, committed)
@@ -198,27 +233,45 @@ class Ending:
     """
 
     def __init__(
-        self, prepared: Transaction, marker: EndTxnMarker, written: Callable[[bool], None]
+        self, prepared: Transaction, marker: EndTxnMarker, written: Callable[[Written], None]
     ) -> None:
         self.prepared = prepared
         self.marker = marker
         self.count = 1
         self.have: set[TopicPartition] = set()
+        self.fenced: set[TopicPartition] = set()
+        """Where somebody went on already who came after us: no marker of ours is taken there."""
         self.unfinished: dict[str, Ending] = {}
         self._written = written
 
     def committed(self, name: TopicPartition, error: ApiError | None) -> None:
         if error is None:
             self.have.add(name)
+        elif error.code in FENCED:
+            self.fenced.add(name)
         self.over()
 
     def over(self) -> None:
         self.count -= 1
-        if not self.count:
-            is_all = self.prepared.partitions <= self.have
-            if not is_all:
-                self.unfinished[self.prepared.transactional_id] = self
-            self._written(is_all)
+        if self.count:
+            return
+        if not self.prepared.partitions <= self.have | self.fenced:
+            self.unfinished[self.prepared.transactional_id] = self
+            self._written(Written.NOT_ALL)
+        elif self.prepared.partitions <= self.have:
+            self._written(Written.ALL)
+        else:
+            log.warning(
+                "%s: %s take no marker of coordinator epoch %d, producer epoch %d; none is sent again",
+                self.prepared.transactional_id,
+                ", ".join(map(str, sorted(self.fenced))),
+                self.marker.coordinator_epoch,
+                self.prepared.producer_epoch,
+            )
+            self._written(Written.NEVER)
+
+
+FENCED = (ErrorCode.TRANSACTION_COORDINATOR_FENCED, ErrorCode.INVALID_PRODUCER_EPOCH)
 
 
 class Transactions(TransactionCoordinator):
@@ -231,9 +284,14 @@ class Transactions(TransactionCoordinator):
         replicas: Replicas,
         groups: Groups,
         next_producer_id: Callable[[], Awaitable[ProducerId]],
+        image: Callable[[], Image],
         remote: RemoteMarkers | None = None,
+        marked: Callable[[TopicPartition, ProducerId], None] = lambda name, producer_id: None,
     ) -> None:
-        """`remote` takes markers to the other brokers of a cluster."""
+        """`remote` takes markers to the other brokers of a cluster.
+
+        `marked` hears of every marker that is appended here; `image` is the newest.
+        """
         self.local_markers = LocalMarkers(
             replicas,
             groups,
@@ -241,6 +299,8 @@ class Transactions(TransactionCoordinator):
             system.transport_clock,
             remote,
             self.is_coordinated,
+            marked,
+            image,
         )
         super().__init__(
             TransactionSettings(**_taken_from(config)),  # type: ignore[arg-type]
@@ -265,7 +325,8 @@ class Transactions(TransactionCoordinator):
 
     def follow(self, image: Image, delta: Delta) -> None:
         """Load and unload with the leadership of the topic's partitions."""
-        self.local_markers.image = image
+        for transactional_id in self.local_markers.missing_in(image, delta):
+            self.markers_again(transactional_id)
         if TRANSACTION_STATE not in delta.topics:
             return
         topic = image.topics.get(TRANSACTION_STATE)
@@ -276,9 +337,10 @@ class Transactions(TransactionCoordinator):
             for partition in self._replicas.of_topic(TRANSACTION_STATE)
             if partition.is_leader
         }
-        for number in self._runtime.partitions():
-            if number not in led:
-                self.unload(number)
-                self.local_markers.forget()
+        left = [number for number in self._runtime.partitions() if number not in led]
+        for number in left:
+            self.unload(number)
+        if left:
+            self.local_markers.forget()
         for number, partition in led.items():
             self.load(number, PartitionPort(partition, self._clock))

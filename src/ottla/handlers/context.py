@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ottla.coordinator.group.coordinator import GroupCoordinator
     from ottla.coordinator.share.shares import Shares
     from ottla.coordinator.transaction.coordinator import TransactionCoordinator
+    from ottla.handlers.admission import Enlister
     from ottla.handlers.fetch_sessions import FetchSessions
     from ottla.handlers.forwarded import Forwarder
     from ottla.handlers.produce_one import Route
@@ -90,6 +91,8 @@ class BrokerViews:
     """Who keeps the metadata. Raises PeerError."""
     forwarder: "Forwarder | None" = None
     """Finds the controller, where that may be another broker."""
+    enlister: "Enlister | None" = None
+    """Asks transactions' coordinators, where they may be other brokers."""
     config_rows: ConfigRows = field(default_factory=ConfigRows)
     answers: AnswerBudget = field(default_factory=lambda: AnswerBudget(ANSWER_BUDGET))
     supported: Sequence[tuple[int, int, int]] = ()

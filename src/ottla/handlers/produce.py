@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, TypeAlias
 
+from ottla.handlers.admission import Admission
 from ottla.handlers.context import Context, Reply
 from ottla.handlers.resolve import leader_of, topic_of
 from ottla.model.errors import ApiError, ErrorCode, ProtocolError, StorageError
@@ -261,10 +262,13 @@ async def produce_in_transaction(
         for row, _, _ in batches:
             refuse(row, ApiError(ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED))
         return response
-    await guard.admit(batches)
-    if expand:
-        return await _produce_off_loop(context, request, response, batches, guard)
-    waits = _append_all(context, request, batches, guard=guard)
+    try:
+        await guard.admit(batches)
+        if expand:
+            return await _produce_off_loop(context, request, response, batches, guard)
+        waits = _append_all(context, request, batches, guard=guard)
+    finally:
+        guard.close()
     if request.acks == NONE:
         _check_unanswered(batches)
         return None
@@ -276,21 +280,16 @@ async def produce_in_transaction(
 
 
 class Guard:
-    """Lets in what belongs to an open transaction, and nothing that came after its end.
-
-    The coordinator is asked beforehand, which may have to wait, and looked at again right
-    before the append: a batch behind the marker of its transaction would hang for ever.
-    """
+    """Lets in what belongs to an open transaction, and nothing that came after its end."""
 
     def __init__(self, context: Context, transactional_id: str) -> None:
         self.transactional_id = transactional_id
-        self._transactions = context.broker.transactions
         self._takes_in = context.api_version >= FIRST_IMPLICIT
         self._knows_abortable = context.api_version >= FIRST_WITH_ABORTABLE
-        self._is_on = (
-            self._takes_in or self._transactions.settings.transaction_partition_verification_enable
-        )
-        self._refused: dict[int, ApiError] = {}
+        settings = context.broker.transactions.settings
+        self._is_on = self._takes_in or settings.transaction_partition_verification_enable
+        self._admission = Admission(context, transactional_id, takes_in=self._takes_in)
+        self._refused: dict[tuple[TopicPartition, int], ApiError] = {}
 
     async def admit(self, batches: list[Batch]) -> None:
         """Have the coordinator take the batches' partitions in, or say that they are."""
@@ -306,45 +305,25 @@ class Guard:
                 producer = (header.producer_id, header.producer_epoch)
                 by_producer.setdefault(producer, []).append(replica)
         for producer, replicas in by_producer.items():
-            try:
-                if self._takes_in:
-                    await self._take_in(producer, [replica.name for replica in replicas])
-                else:
-                    for replica in replicas:
-                        await self._transactions.verify(
-                            self.transactional_id, producer, replica.name
-                        )
-            except ApiError as error:
-                for replica in replicas:
-                    self._refused[id(replica)] = self._told(error)
-
-    async def _take_in(self, producer: tuple[int, int], names: list[TopicPartition]) -> None:
-        """Take partitions in, asking again for a while if the transaction before is being ended."""
-        settings = self._transactions.settings
-        backoff_ms = settings.add_partitions_to_txn_retry_backoff_ms
-        left_ms = settings.add_partitions_to_txn_retry_backoff_max_ms
-        while True:
-            try:
-                await self._transactions.add_partitions(self.transactional_id, producer, names, 2)
-                return
-            except ApiError as error:
-                left_ms -= backoff_ms
-                if error.code is not ErrorCode.CONCURRENT_TRANSACTIONS or left_ms <= 0:
-                    raise
-            await asyncio.sleep(backoff_ms / 1_000)
+            for name, error in (await self._admission.ask(producer, replicas)).items():
+                self._refused[name, producer[0]] = self._told(error)
 
     def check(self, replica: Partition, produced: ProducedBatch) -> None:
         """May this batch be appended now? Raises ApiError."""
         if not self._is_on:
             return
-        refused = self._refused.get(id(replica))
+        refused = self._refused.get((replica.name, produced.producer_id))
         if refused is not None:
             raise refused
         producer = (produced.producer_id, produced.producer_epoch)
         try:
-            self._transactions.check_now(self.transactional_id, producer, replica.name)
+            self._admission.check(replica, producer)
         except ApiError as error:
             raise self._told(error) from None
+
+    def close(self) -> None:
+        """Everything is appended, or refused."""
+        self._admission.close()
 
     def _told(self, error: ApiError) -> ApiError:
         """As producers are told, in the versions they know."""
@@ -367,6 +346,7 @@ _TRY_AGAIN = (
     ErrorCode.COORDINATOR_LOAD_IN_PROGRESS,
     ErrorCode.COORDINATOR_NOT_AVAILABLE,
     ErrorCode.NOT_COORDINATOR,
+    ErrorCode.NETWORK_EXCEPTION,
 )
 
 

@@ -1,5 +1,6 @@
 """AddPartitionsToTxn, AddOffsetsToTxn, EndTxn; describing and listing transactions."""
 
+import asyncio
 from collections.abc import Iterable
 
 from ottla.coordinator.group.regexes import compiled
@@ -76,16 +77,18 @@ async def add_partitions_to_txn(
     elif not context.authorize("CLUSTER_ACTION", "CLUSTER", "kafka-cluster"):
         return AddPartitionsToTxnResponse(error_code=ErrorCode.CLUSTER_AUTHORIZATION_FAILED)
     else:
-        response = AddPartitionsToTxnResponse()
-        for asked in request.transactions:
-            response.results_by_transaction.append(
+        # Each waits for its record to be committed: side by side.
+        added = await asyncio.gather(
+            *(_add(context, asked, slices) for asked in request.transactions)
+        )
+        response = AddPartitionsToTxnResponse(
+            results_by_transaction=[
                 AddPartitionsToTxnResult(
-                    transactional_id=asked.transactional_id,
-                    topic_results=await _add(context, asked, slices),
+                    transactional_id=asked.transactional_id, topic_results=results
                 )
-            )
-            if slices.is_over():
-                await slices.rest()
+                for asked, results in zip(request.transactions, added, strict=True)
+            ]
+        )
     await slices.rest_before_answer()
     return response
 

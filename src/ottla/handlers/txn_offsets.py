@@ -1,5 +1,6 @@
 """TxnOffsetCommit: offsets that count when, and only if, the transaction commits."""
 
+from ottla.handlers.admission import Admission
 from ottla.handlers.context import Context
 from ottla.handlers.groups import caller_of
 from ottla.handlers.resolve import topic_by_name
@@ -91,9 +92,17 @@ async def _commit(
     broker = context.broker
     version = context.api_version
     producer = (request.producer_id, request.producer_epoch)
-    offsets = TopicPartition(CONSUMER_OFFSETS, broker.groups.partition_for(request.group_id))
-    transactions = broker.transactions
-    transactional_id = request.transactional_id
+    replica = broker.replicas.find_by_name(
+        CONSUMER_OFFSETS, broker.groups.partition_for(request.group_id)
+    )
+    if replica is None or not replica.is_leader:
+        return _all_of(topics, ErrorCode.NOT_COORDINATOR)
+    offsets = replica
+    is_guarded = (
+        version >= FIRST_IMPLICIT
+        or broker.transactions.settings.transaction_partition_verification_enable
+    )
+    admission = Admission(context, request.transactional_id, takes_in=version >= FIRST_IMPLICIT)
     commit = OffsetCommitRequest(
         group_id=request.group_id,
         generation_id_or_member_epoch=request.generation_id,
@@ -105,29 +114,32 @@ async def _commit(
     def check() -> None:
         """In the turn of the append: no record may come behind the marker."""
         if is_guarded:
-            transactions.check_now(transactional_id, producer, offsets)
+            admission.check(offsets, producer)
 
-    is_guarded = (
-        version >= FIRST_IMPLICIT or transactions.settings.transaction_partition_verification_enable
-    )
     try:
-        if version >= FIRST_IMPLICIT:
-            await transactions.add_partitions(transactional_id, producer, [offsets], 2)
-        elif is_guarded:
-            await transactions.verify(transactional_id, producer, offsets)
+        if is_guarded:
+            for refused in (await admission.ask(producer, [offsets])).values():
+                raise refused
         response = await broker.groups.commit_in_transaction(
             commit, caller_of(context), producer, check
         )
     except ApiError as error:
-        code = _told(error.code, version)
-        return {
-            TopicPartition(topic.name, part.partition_index): code
-            for topic in topics
-            for part in topic.partitions
-        }
+        return _all_of(topics, _told(error.code, version))
+    finally:
+        admission.close()
     return {
         TopicPartition(topic.name, part.partition_index): ErrorCode(part.error_code)
         for topic in response.topics
+        for part in topic.partitions
+    }
+
+
+def _all_of(
+    topics: list[OffsetCommitRequestTopic], code: ErrorCode
+) -> dict[TopicPartition, ErrorCode]:
+    return {
+        TopicPartition(topic.name, part.partition_index): code
+        for topic in topics
         for part in topic.partitions
     }
 
@@ -140,4 +152,8 @@ def _told(code: ErrorCode, version: int) -> ErrorCode:
         return ErrorCode.INVALID_TXN_STATE
     if code is ErrorCode.CONCURRENT_TRANSACTIONS and version < FIRST_IMPLICIT:
         return ErrorCode.COORDINATOR_LOAD_IN_PROGRESS
+    if code is ErrorCode.NETWORK_EXCEPTION:
+        return (
+            ErrorCode.COORDINATOR_LOAD_IN_PROGRESS
+        )  # the transaction's coordinator was not reached
     return code

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from types import SimpleNamespace
 from typing import Any
 
 from ottla.broker.remote_markers import RemoteMarker, RemoteMarkers
@@ -75,6 +76,10 @@ class Broker:
         return [len(request.markers) for request in self.asked]
 
 
+def image_of(*brokers: int) -> Any:
+    return SimpleNamespace(brokers=dict.fromkeys(brokers))
+
+
 async def turns() -> None:
     for _ in range(20):
         await asyncio.sleep(0)
@@ -124,7 +129,7 @@ def test_a_broker_that_is_not_there_is_said_and_asked_again_later() -> None:
         broker.is_there = False
         broker.write(0)
         await turns()
-        assert broker.heard == {0: "NOT_LEADER_OR_FOLLOWER"}
+        assert broker.heard == {0: "NETWORK_EXCEPTION"}
         broker.is_there = True
         broker.write(1)
         await turns()
@@ -161,5 +166,42 @@ def test_nobody_hears_anything_after_the_end() -> None:
         assert broker.is_closed
         assert broker.heard == {}
         assert broker.sizes() == [1]
+
+    run(life)
+
+
+def test_a_broker_that_the_cluster_takes_for_dead_is_not_waited_for() -> None:
+    async def life(broker: Broker) -> None:
+        broker.go.clear()
+        broker.write(0)
+        await turns()
+        broker.write(1)
+        broker.markers.follow(image_of(2))
+        await turns()
+        assert broker.heard == {}
+        broker.markers.follow(image_of(1, 3))
+        await turns()
+        assert broker.heard == dict.fromkeys(range(2), "NETWORK_EXCEPTION")
+        broker.go.set()
+        broker.write(2)
+        await turns()
+        assert broker.heard[2] == "NONE"
+
+    run(life)
+
+
+def test_what_is_coordinated_elsewhere_by_now_leaves_the_queue() -> None:
+    async def life(broker: Broker) -> None:
+        broker.go.clear()
+        for number in range(3):
+            broker.write(number)
+            await turns()
+        broker.unwanted = {1}
+        broker.markers.drop_unwanted()
+        assert broker.heard == {1: "NOT_COORDINATOR"}
+        broker.go.set()
+        await turns()
+        assert broker.sizes() == [1, 1]
+        assert broker.heard == {0: "NONE", 1: "NOT_COORDINATOR", 2: "NONE"}
 
     run(life)

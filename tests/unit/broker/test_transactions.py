@@ -5,7 +5,10 @@ from collections.abc import Callable, Coroutine
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from ottla.broker.transactions import MARKERS_A_TURN, TURN_MS, LocalMarkers
+from ottla.coordinator.transaction.markers import Written
 from ottla.coordinator.transaction.state import PREPARE_ABORT, PREPARE_COMMIT, Transaction
 from ottla.model.errors import ApiError, ErrorCode
 from ottla.model.ids import TopicPartition
@@ -20,6 +23,7 @@ class Log:
         self.name = name
         self.markers: list[tuple[int, int, bool, int]] = []
         self.refuses = 0
+        self.error: Exception = ApiError(ErrorCode.NOT_LEADER_OR_FOLLOWER)
         self.holds = False
         self.waiting: list[Callable[[ApiError | None], None]] = []
         self._world = world
@@ -29,7 +33,7 @@ class Log:
     ) -> int:
         if self.refuses:
             self.refuses -= 1
-            raise ApiError(ErrorCode.NOT_LEADER_OR_FOLLOWER)
+            raise self.error
         self.markers.append((producer_id, epoch, marker.committed, marker.coordinator_epoch))
         self._world.written += 1
         self._world.transport.advance(self._world.takes_ms)
@@ -45,10 +49,12 @@ class Log:
 class World:
     def __init__(self, partitions: int) -> None:
         self.written = 0
+        self.marked: list[tuple[TopicPartition, int]] = []
         self.told: list[tuple[int, int, bool, int]] = []
         self.logs = {name: Log(self, name) for name in names(partitions)}
         self.logs[OFFSETS] = Log(self, OFFSETS)
-        self.ends: list[bool] = []
+        self.ends: list[Written] = []
+        self.is_coordinated = True
         self.transport = ManualClock()
         self.takes_ms = 0
         self.markers = LocalMarkers(
@@ -56,12 +62,14 @@ class World:
             SimpleNamespace(marked=lambda *heard: self.told.append(heard)),  # type: ignore[arg-type]
             ManualClock(),
             self.transport,
+            is_coordinated=lambda transactional_id, epoch: self.is_coordinated,
+            marked=lambda *heard: self.marked.append(heard),
+            image=lambda: SimpleNamespace(topics=topics),  # type: ignore[arg-type,return-value]
         )
         topics = {
             "out": SimpleNamespace(partitions=[None] * partitions),
             CONSUMER_OFFSETS: SimpleNamespace(partitions=[None]),
         }
-        self.markers.image = SimpleNamespace(topics=topics)  # type: ignore[assignment]
 
     def end(self, *partitions: TopicPartition, commit: bool = True) -> None:
         state = PREPARE_COMMIT if commit else PREPARE_ABORT
@@ -70,6 +78,7 @@ class World:
 
 
 OFFSETS = TopicPartition(CONSUMER_OFFSETS, 0)
+ALL, NOT_ALL, NEVER = Written
 
 
 def names(count: int) -> list[TopicPartition]:
@@ -88,9 +97,10 @@ async def turns(count: int) -> None:
 def test_few_are_written_at_once_and_the_group_hears_of_its_own() -> None:
     async def life(world: World) -> None:
         world.end(*names(3), OFFSETS, commit=False)
-        assert world.ends == [True]
+        assert world.ends == [ALL]
         assert [log.markers for log in world.logs.values()] == [[(100, 3, False, 7)]] * 4
         assert world.told == [(0, 100, False, 1)]
+        assert world.marked == [(name, 100) for name in sorted(world.logs)]
 
     run(3, life)
 
@@ -100,7 +110,7 @@ def test_many_are_written_over_many_turns() -> None:
         world.end(*names(5 * MARKERS_A_TURN))
         for turn in range(1, 6):
             assert world.written == turn * MARKERS_A_TURN
-            assert world.ends == ([True] if turn == 5 else [])
+            assert world.ends == ([ALL] if turn == 5 else [])
             await turns(1)
         assert all(len(log.markers) == 1 for name, log in world.logs.items() if name != OFFSETS)
 
@@ -115,7 +125,7 @@ def test_a_turn_has_fewer_where_they_take_long() -> None:
         await turns(1)
         assert world.written == 2 * TURN_MS
         await turns(2)
-        assert world.ends == [True]
+        assert world.ends == [ALL]
 
     run(7, life)
 
@@ -128,7 +138,7 @@ def test_many_transactions_share_a_turn() -> None:
         await turns(1)
         assert world.written == len(world.ends) == 2 * MARKERS_A_TURN
         await turns(2)
-        assert world.ends == [True] * 3 * MARKERS_A_TURN
+        assert world.ends == [ALL] * 3 * MARKERS_A_TURN
 
     run(2, life)
 
@@ -139,7 +149,7 @@ def test_a_quiet_turn_gives_the_next_its_full_share() -> None:
             world.end(*names(MARKERS_A_TURN))
             await turns(2)
         assert world.written == 3 * MARKERS_A_TURN
-        assert world.ends == [True] * 3
+        assert world.ends == [ALL] * 3
 
     run(MARKERS_A_TURN, life)
 
@@ -148,19 +158,60 @@ def test_one_that_cannot_be_written_keeps_the_transaction_from_being_complete() 
     async def life(world: World) -> None:
         world.logs[TopicPartition("out", 1)].refuses = 1
         world.end(*names(3))
-        assert world.ends == [False]
+        assert world.ends == [NOT_ALL]
         assert world.written == 2
         await turns(2)
         world.end(*names(3))
-        assert world.ends == [False, True]
+        assert world.ends == [NOT_ALL, ALL]
 
     run(3, life)
+
+
+def test_an_error_nobody_expects_is_one_to_try_again_after() -> None:
+    async def life(world: World) -> None:
+        log = world.logs[TopicPartition("out", 1)]
+        log.refuses, log.error = 1, ValueError("unexpected")
+        world.end(*names(3))
+        assert world.ends == [NOT_ALL]
+        world.end(*names(3))
+        assert world.ends == [NOT_ALL, ALL]
+
+    run(3, life)
+
+
+@pytest.mark.parametrize(
+    "code", [ErrorCode.TRANSACTION_COORDINATOR_FENCED, ErrorCode.INVALID_PRODUCER_EPOCH]
+)
+def test_where_somebody_wrote_who_came_later_no_marker_is_tried_again(code: ErrorCode) -> None:
+    async def life(world: World) -> None:
+        fenced, other = world.logs[TopicPartition("out", 0)], world.logs[TopicPartition("out", 1)]
+        fenced.refuses, fenced.error = 9, ApiError(code)
+        other.refuses = 1
+        world.end(*names(3))
+        assert world.ends == [NOT_ALL]
+        await turns(1)
+        world.end(*names(3))
+        assert world.ends == [NOT_ALL, NEVER]
+        assert fenced.refuses == 8
+
+    run(3, life)
+
+
+def test_who_coordinates_no_more_writes_nothing_more() -> None:
+    async def life(world: World) -> None:
+        world.end(*names(2 * MARKERS_A_TURN))
+        world.is_coordinated = False
+        await turns(2)
+        assert world.written == MARKERS_A_TURN
+        assert world.ends == [NOT_ALL]
+
+    run(2 * MARKERS_A_TURN, life)
 
 
 def test_partitions_that_exist_no_more_need_none() -> None:
     async def life(world: World) -> None:
         world.end(TopicPartition("gone", 0), TopicPartition("out", 2), *names(2))
-        assert world.ends == [True]
+        assert world.ends == [ALL]
         assert world.written == 2
 
     run(2, life)
@@ -174,7 +225,7 @@ def test_the_end_waits_for_the_last_commit() -> None:
         assert world.written == 3
         assert world.ends == []
         held.waiting.pop()(None)
-        assert world.ends == [True]
+        assert world.ends == [ALL]
 
     run(3, life)
 

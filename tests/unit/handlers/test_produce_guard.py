@@ -41,7 +41,7 @@ def admitted(*codes: ErrorCode, backoff_ms: int = 20) -> tuple[list[int], ErrorC
     loop = VirtualLoop()
     transactions = Transactions(loop, list(codes), backoff_ms)
     context: Any = SimpleNamespace(
-        broker=SimpleNamespace(transactions=transactions), api_version=FIRST_IMPLICIT
+        broker=SimpleNamespace(transactions=transactions, enlister=None), api_version=FIRST_IMPLICIT
     )
     guard = Guard(context, "t")
     row, data = PartitionProduceResponse(), PartitionProduceData(index=0, records=BATCH)

@@ -39,6 +39,7 @@ class World:
         self.committed: list[OffsetCommitRequest] = []
         self.internal = [CONSUMER_OFFSETS]
         self.denied: tuple[str, ...] = ()
+        self.replica: Any = SimpleNamespace(name=OFFSETS, is_leader=True)
 
     async def add_partitions(self, *arguments: Any) -> None:
         self.asked.append("add")
@@ -98,7 +99,9 @@ class World:
             authorize=lambda operation, kind, name: name not in self.denied,
             broker=SimpleNamespace(
                 transactions=self,
+                enlister=None,
                 groups=self,
+                replicas=SimpleNamespace(find_by_name=lambda *name: self.replica),
                 image=SimpleNamespace(topics=topics | dict.fromkeys(self.internal)),
             ),
         )
@@ -144,6 +147,14 @@ def test_where_verification_is_off_older_versions_are_let_in() -> None:
     assert world.asked == ["add", "check"]
 
 
+@pytest.mark.parametrize("replica", [None, SimpleNamespace(name=OFFSETS, is_leader=False)])
+def test_who_does_not_coordinate_the_group_asks_nobody(replica: Any) -> None:
+    world = World()
+    world.replica = replica
+    assert world.commit(5) == [("in", 0, ErrorCode.NOT_COORDINATOR)]
+    assert world.asked == []
+
+
 def test_nothing_is_committed_behind_the_marker() -> None:
     world = World()
     world.is_over = True
@@ -160,6 +171,7 @@ def test_nothing_is_committed_behind_the_marker() -> None:
         (ErrorCode.CONCURRENT_TRANSACTIONS, 4, ErrorCode.COORDINATOR_LOAD_IN_PROGRESS),
         (ErrorCode.CONCURRENT_TRANSACTIONS, 5, ErrorCode.CONCURRENT_TRANSACTIONS),
         (ErrorCode.NOT_COORDINATOR, 5, ErrorCode.NOT_COORDINATOR),
+        (ErrorCode.NETWORK_EXCEPTION, 5, ErrorCode.COORDINATOR_LOAD_IN_PROGRESS),
     ],
 )
 def test_clients_are_told_in_the_words_of_their_version(

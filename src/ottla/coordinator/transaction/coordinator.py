@@ -11,7 +11,7 @@ from typing import Any
 from ottla.coordinator.outcome import LogPort, Outcome, Waiter
 from ottla.coordinator.routing import partition_for
 from ottla.coordinator.runtime import CoordinatorRuntime
-from ottla.coordinator.transaction.markers import Committed, Markers
+from ottla.coordinator.transaction.markers import Committed, Markers, Written
 from ottla.coordinator.transaction.settings import TransactionSettings
 from ottla.coordinator.transaction.shard import (
     Producer,
@@ -206,6 +206,13 @@ class TransactionCoordinator:
             partition, producer_id, producer_epoch, marker, transaction_version, committed
         )
 
+    def markers_again(self, transactional_id: str) -> None:
+        """Partitions of a prepared transaction may take their markers now: do not wait longer."""
+        self._runtime.tell(
+            self.partition_for(transactional_id),
+            lambda shard, now_ms: shard.again(transactional_id, now_ms),
+        )
+
     def _prepared(self, prepared: Transaction) -> None:
         """It is committed how a transaction ends: tell its partitions, unless that is under way."""
         transactional_id = prepared.transactional_id
@@ -214,11 +221,15 @@ class TransactionCoordinator:
         self._ending[transactional_id] = prepared
         partition = self.partition_for(transactional_id)
 
-        def written(all_of_them: bool) -> None:
+        def written(how: Written) -> None:
             del self._ending[transactional_id]
-            if all_of_them:
+            if how is Written.ALL:
                 self._runtime.tell(
                     partition, lambda shard, now_ms: shard.complete(prepared, now_ms)
                 )
+            elif how is Written.NOT_ALL:
+                self._runtime.tell(partition, lambda shard, now_ms: shard.put_off(prepared, now_ms))
+            else:
+                self._runtime.tell(partition, lambda shard, now_ms: shard.give_up(prepared))
 
         self._markers.write(prepared, self._epochs[partition], written)

@@ -1,6 +1,7 @@
 """How a transaction's end gets to its partitions."""
 
 from collections.abc import Callable
+from enum import Enum
 from typing import Protocol
 
 from ottla.coordinator.transaction.state import Transaction
@@ -12,6 +13,14 @@ Committed = Callable[[ApiError | None], None]
 """Hears that a marker is committed, or why it is not."""
 
 
+class Written(Enum):
+    """What became of a transaction's markers."""
+
+    ALL = "every partition has its own"
+    NOT_ALL = "to be tried again"
+    NEVER = "another coordinator, or a later producer, has written where they belong"
+
+
 class Markers(Protocol):
     """Writes the markers of prepared transactions."""
 
@@ -19,10 +28,10 @@ class Markers(Protocol):
         self,
         prepared: Transaction,
         coordinator_epoch: LeaderEpoch,
-        written: Callable[[bool], None],
+        written: Callable[[Written], None],
         /,
     ) -> None:
-        """Write a marker into each of its partitions, and say whether all are committed.
+        """Write a marker into each of its partitions, and say what became of them.
 
         A partition that exists no more needs none. May be called again for the
         same transaction: a marker that stands already is written once more.

@@ -42,7 +42,10 @@ Out = Outcome[TransactionStored]
 Producer = tuple[ProducerId, ProducerEpoch]
 
 MARKERS_AGAIN_MS = 1_000
-"""How long after a prepared transaction's markers are tried again."""
+"""How long after a prepared transaction's markers are tried again, the first time."""
+
+MARKERS_AGAIN_MAX_MS = 8_000
+"""The longest time between two tries; each is twice as long as the one before."""
 
 EXPIRED_AT_ONCE = 500
 _EXPIRY = ("expiry", "")
@@ -62,6 +65,8 @@ class TransactionShard:
         self._prepared = prepared
         self._deadlines = Deadlines()
         self._expiring: Iterator[str] | None = None
+        self._wait_ms: dict[str, int] = {}
+        """How long a prepared transaction waits next for its markers to be tried again."""
         self.transactions: dict[str, Transaction] = {}
 
     # The replicated part
@@ -80,6 +85,7 @@ class TransactionShard:
             self.transactions.pop(transactional_id, None)
             deadlines.cancel(("timeout", transactional_id))
             deadlines.cancel(("markers", transactional_id))
+            self._wait_ms.pop(transactional_id, None)
             return
         self.transactions[transactional_id] = transaction
         if transaction.state is ONGOING:
@@ -92,6 +98,7 @@ class TransactionShard:
             deadlines.set(("markers", transactional_id), when_ms)
         else:
             deadlines.cancel(("markers", transactional_id))
+        self._wait_ms.pop(transactional_id, None)
 
     def apply_marker(self, producer_id: ProducerId, committed: bool) -> None:
         """No transaction writes here."""
@@ -130,6 +137,28 @@ class TransactionShard:
         out = Out()
         self._end_later(out, transaction)
         return out
+
+    def put_off(self, prepared: Transaction, now_ms: int) -> Out:
+        """Not all of its markers could be written: wait, each time twice as long."""
+        transactional_id = prepared.transactional_id
+        if self.transactions.get(transactional_id) == prepared:
+            wait_ms = self._wait_ms.get(transactional_id, MARKERS_AGAIN_MS)
+            self._wait_ms[transactional_id] = min(2 * wait_ms, MARKERS_AGAIN_MAX_MS)
+            self._deadlines.set(("markers", transactional_id), now_ms + wait_ms)
+        return Out()
+
+    def give_up(self, prepared: Transaction) -> Out:
+        """Where its markers belong somebody came later: try no more, until the log is loaded again."""
+        if self.transactions.get(prepared.transactional_id) == prepared:
+            self._deadlines.cancel(("markers", prepared.transactional_id))
+        return Out()
+
+    def again(self, transactional_id: str, now_ms: int) -> Out:
+        """Partitions of a prepared transaction may take their markers now: do not wait longer."""
+        transaction = self.transactions.get(transactional_id)
+        if transaction is not None and transaction.state in PREPARED:
+            self._deadlines.set(("markers", transactional_id), now_ms)
+        return Out()
 
     def _end_later(self, out: Out, transaction: Transaction) -> None:
         out.answers.append((Call(lambda: self._prepared(transaction)), None))

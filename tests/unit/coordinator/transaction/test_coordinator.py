@@ -8,6 +8,7 @@ import pytest
 from tests.support.log_port import MemoryPort
 
 from ottla.coordinator.transaction.coordinator import TransactionCoordinator
+from ottla.coordinator.transaction.markers import Written
 from ottla.coordinator.transaction.settings import TransactionSettings
 from ottla.coordinator.transaction.shard import MARKERS_AGAIN_MS
 from ottla.coordinator.transaction.state import Transaction
@@ -26,10 +27,10 @@ class HeldMarkers:
     def __init__(self) -> None:
         self.asked: list[tuple[Transaction, int]] = []
         self.one: list[tuple[Any, ...]] = []
-        self._written: list[Callable[[bool], None]] = []
+        self._written: list[Callable[[Written], None]] = []
 
     def write(
-        self, prepared: Transaction, coordinator_epoch: int, written: Callable[[bool], None]
+        self, prepared: Transaction, coordinator_epoch: int, written: Callable[[Written], None]
     ) -> None:
         self.asked.append((prepared, coordinator_epoch))
         self._written.append(written)
@@ -37,8 +38,8 @@ class HeldMarkers:
     def write_one(self, *arguments: Any) -> None:
         self.one.append(arguments)
 
-    def done(self, all_of_them: bool = True) -> None:
-        self._written.pop(0)(all_of_them)
+    def done(self, how: Written = Written.ALL) -> None:
+        self._written.pop(0)(how)
 
 
 class World:
@@ -160,7 +161,7 @@ def test_markers_that_failed_are_tried_again_and_never_twice_at_once() -> None:
         await world.coordinator.end(TXN, producer, True, 2)
         world.clock.advance(5 * MARKERS_AGAIN_MS)
         assert len(world.markers.asked) == 1
-        world.markers.done(False)
+        world.markers.done(Written.NOT_ALL)
         assert await world.state() == "PrepareCommit"
         world.clock.advance(MARKERS_AGAIN_MS)
         assert len(world.markers.asked) == 2

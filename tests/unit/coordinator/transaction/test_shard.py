@@ -222,16 +222,53 @@ def test_after_a_restart_an_open_transaction_has_the_rest_of_its_time() -> None:
     assert world.state == "PrepareAbort"
 
 
-def test_markers_that_are_not_written_are_asked_for_again() -> None:
+def test_markers_that_are_not_written_are_asked_for_again_after_longer_and_longer() -> None:
+    world = TransactionWorld()
+    world.init()
+    asked: list[int] = []
+    for _ in range(2):
+        world.prepared.clear()
+        world.add(world.producer)
+        world.end(world.producer)
+        for _ in range(30):
+            if len(asked) < len(world.prepared):
+                asked.append(world.now_ms - world.known.update_ms)
+                world.shard.put_off(world.known, world.now_ms)
+            world.advance(1_000)
+        assert asked == [0, 1_000, 3_000, 7_000, 15_000, 23_000]
+        asked.clear()
+        world.complete()
+        world.advance(20_000)
+        assert len(world.prepared) == 6
+
+
+def test_where_partitions_found_a_leader_markers_are_asked_for_at_once() -> None:
     world = TransactionWorld()
     world.init()
     world.add((100, 0))
     world.end((100, 0))
-    world.advance(2_000)
-    assert len(world.prepared) == 3
+    world.advance(500)
+    assert len(world.prepared) == 1
+    world.shard.again(TXN, world.now_ms)
+    world.advance(0)
+    assert len(world.prepared) == 2
     world.complete()
-    world.advance(2_000)
-    assert len(world.prepared) == 3
+    world.shard.again(TXN, world.now_ms)
+    world.shard.again("another", world.now_ms)
+    world.advance(20_000)
+    assert len(world.prepared) == 2
+
+
+def test_markers_that_nobody_takes_are_asked_for_no_more() -> None:
+    world = TransactionWorld()
+    world.init()
+    world.add((100, 0))
+    world.end((100, 0))
+    world.shard.give_up(world.prepared[-1])
+    world.advance(20_000)
+    assert len(world.prepared) == 1
+    world.restart()
+    assert len(world.prepared) == 1
 
 
 def test_the_end_of_another_transaction_completes_nothing() -> None:
