@@ -307,6 +307,17 @@ class MemoryDisk:
         self.locked.clear()
         self.open_files = 0
 
+    def left_by_the_dead(self) -> "MemoryDisk":
+        """What a process that died leaves, where what of it still moves no longer reaches it."""
+        left = MemoryDisk(self.now_ms)
+        left.boot = self.boot
+        left.directories = {path: dict(names) for path, names in self.directories.items()}
+        for path, content in self.files.items():
+            copy = left.files[path] = MemoryContent()
+            copy.data += content.data
+            copy.modified_ms = content.modified_ms
+        return left
+
 
 def _normal(path: str) -> str:
     return os.path.normpath(os.path.join("/", path))
