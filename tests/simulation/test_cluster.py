@@ -317,3 +317,22 @@ def test_what_was_in_a_failed_log_directory_is_led_by_others_where_there_are_any
                 await send(view, number, 1)
 
     simulate(program, log_dirs="/data,/more")
+
+
+def test_a_log_whose_replica_goes_while_its_broker_starts_is_dropped() -> None:
+    async def program(world: ClusterWorld) -> None:
+        await three(world)
+        async with world.view() as view:
+            admin = Admin(view)
+            await admin.create_topic("t", partitions=3, replication_factor=3)
+            await send(view, 0, 3)
+            await world.stop(2)
+            # Its logs are loaded at once, and it is registered two seconds later.
+            world.store_delay_s = 2.0
+            starting = asyncio.create_task(world.start(2))
+            await asyncio.sleep(1)
+            await admin.delete_topics(["t"])
+            await starting
+        assert [log.partition for log in world.brokers[2].logs if log.partition.topic == "t"] == []
+
+    simulate(program)

@@ -188,6 +188,7 @@ class Broker:
         image = await self.follower.load()
         self._assemble(image)
         at_once(self._follow(image, everything_in(image)))
+        self._drop_what_went(image)
         self.follower.add(self._follow)
         self.follower.start()
         for partition in self.replicas:
@@ -396,6 +397,14 @@ class Broker:
         ):
             return Fate.STRAY
         return self.topic_settings.of(topic.configs).log
+
+    def _drop_what_went(self, image: Image) -> None:
+        """Logs were loaded by an image of before we registered: some may be no replica any more."""
+        for found in list(self.logs):
+            if found.topic_id != ZERO_UUID and isinstance(
+                self._settings_or_fate(image, found.partition, found.topic_id), Fate
+            ):
+                self._drop_log(found)
 
     def _without_log(self, image: Image) -> frozenset[tuple[Uuid, PartitionId]]:
         """Partitions that are not new and of which an offline directory may have the log."""
