@@ -18,6 +18,7 @@ from ottla.model.ids import NO_BROKER
 from ottla.model.isolation import Acks
 from ottla.storage.roots import LogsError
 from ottla.testing.clock import START_MS
+from ottla.wire.generated.metadata import MetadataRequest
 
 BROKERS = (1, 2, 3)
 
@@ -334,5 +335,30 @@ def test_a_log_whose_replica_goes_while_its_broker_starts_is_dropped() -> None:
             await admin.delete_topics(["t"])
             await starting
         assert [log.partition for log in world.brokers[2].logs if log.partition.topic == "t"] == []
+
+    simulate(program)
+
+
+def test_clients_are_told_of_brokers_also_when_the_leases_of_all_ran_out() -> None:
+    async def program(world: ClusterWorld) -> None:
+        await three(world)
+        async with world.view() as view:
+            await view.refresh([])
+            link = await view.link(1)
+            for store in world.stores.values():
+                store.cut()
+            await asyncio.sleep(10)
+            # Who has heard that all are gone needs a second to come back.
+            for store in world.stores.values():
+                store.delay_s = 1.0
+                store.heal()
+            told = []
+            while len(world.image(1).brokers) < 3 or not told:
+                answer = await link.request(MetadataRequest(topics=[]), timeout_ms=5_000)
+                if not world.image(1).brokers:
+                    told.append(sorted(each.node_id for each in answer.brokers))
+                await asyncio.sleep(0.05)
+            assert told
+            assert all(ids == [1, 2, 3] for ids in told)
 
     simulate(program)

@@ -13,7 +13,7 @@ from typing import Any
 from ottla.handlers.context import Context
 from ottla.handlers.slices import answer
 from ottla.handlers.topics import auto_create
-from ottla.metadata.image import BrokerImage, KnownBroker, PartitionImage, TopicImage
+from ottla.metadata.image import BrokerImage, Image, KnownBroker, PartitionImage, TopicImage
 from ottla.model.errors import ApiError, ErrorCode
 from ottla.model.ids import NO_BROKER, ZERO_UUID, BrokerId, PartitionId, Uuid
 from ottla.model.names import INTERNAL_TOPICS, check_topic_name
@@ -228,9 +228,7 @@ def _join(context: Context, request: MetadataRequest, bodies: list[bytes]) -> by
     version = context.api_version
     image = context.broker.image
     brokers = []
-    for broker in image.brokers.values():
-        if broker.fenced:
-            continue
+    for broker in _serving(image):
         host, port = context.address_of(broker.broker_id)
         brokers.append(
             MetadataResponseBroker(node_id=broker.broker_id, host=host, port=port, rack=broker.rack)
@@ -241,6 +239,17 @@ def _join(context: Context, request: MetadataRequest, bodies: list[bytes]) -> by
     if request.include_cluster_authorized_operations and 8 <= version <= 10:
         response.cluster_authorized_operations = CLUSTER_OPERATIONS
     return encode_around(response, version, "topics", bodies)
+
+
+def _serving(image: Image) -> Sequence[BrokerImage | KnownBroker]:
+    """The brokers that clients are told of: those that live.
+
+    If nobody does, all that there are: the store was away for longer than every lease, and while
+    they come back, one by one, they serve. librdkafka (2.16), told of no broker at all, forgets
+    those it knows and fetches nothing any more.
+    """
+    alive = [broker for broker in image.brokers.values() if not broker.fenced]
+    return alive or list(image.known_brokers.values())
 
 
 def describe_cluster(context: Context, request: DescribeClusterRequest) -> DescribeClusterResponse:
