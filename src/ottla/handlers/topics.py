@@ -1,5 +1,6 @@
 """CreateTopics, DeleteTopics, CreatePartitions, and creation on first use."""
 
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -7,6 +8,7 @@ from typing import Any
 
 from ottla.config.broker_config import BrokerConfig
 from ottla.config.key import format_value
+from ottla.config.resolve import ConfigSource
 from ottla.config.topic_config import check_topic_config, topic_config
 from ottla.config.topic_keys import TOPIC_KEYS
 from ottla.handlers.context import BrokerViews, Context
@@ -46,6 +48,8 @@ from ottla.wire.generated.delete_topics import (
     DeleteTopicsResponse,
     DeleteTopicState,
 )
+
+log = logging.getLogger("ottla.topics")
 
 FIRST_WITH_CONFIGS = 5
 
@@ -204,13 +208,17 @@ async def _create_here(
     return outcomes
 
 
-def internal_topic(config: BrokerConfig, name: TopicName) -> NewTopic:
-    """How an internal topic is made: partitions and settings Kafka gives it."""
+def internal_topic(broker: BrokerViews, name: TopicName) -> NewTopic:
+    """How an internal topic is made: partitions, replicas and settings Kafka gives it.
+
+    Where nobody says how many replicas, there are as many as brokers to have them, three at most.
+    """
+    config = broker.config
     if name == CONSUMER_OFFSETS:
         return NewTopic(
             name,
             config.offsets_topic_num_partitions,
-            config.offsets_topic_replication_factor,
+            _replicas(broker, name, "offsets.topic.replication.factor"),
             (),
             {
                 "cleanup.policy": "compact",
@@ -219,33 +227,61 @@ def internal_topic(config: BrokerConfig, name: TopicName) -> NewTopic:
             },
         )
     if name == TRANSACTION_STATE:
+        replicas = _replicas(broker, name, "transaction.state.log.replication.factor")
         return NewTopic(
             name,
             config.transaction_state_log_num_partitions,
-            config.transaction_state_log_replication_factor,
+            replicas,
             (),
             {
                 "cleanup.policy": "compact",
                 "compression.type": "uncompressed",
-                "min.insync.replicas": str(config.transaction_state_log_min_isr),
+                "min.insync.replicas": _min_isr(config, "transaction.state.log.min.isr", replicas),
                 "segment.bytes": str(config.transaction_state_log_segment_bytes),
                 "unclean.leader.election.enable": "false",
             },
         )
     assert name == SHARE_GROUP_STATE
+    replicas = _replicas(broker, name, "share.coordinator.state.topic.replication.factor")
     return NewTopic(
         name,
         _integer(config, "share.coordinator.state.topic.num.partitions"),
-        _integer(config, "share.coordinator.state.topic.replication.factor"),
+        replicas,
         (),
         {
             "cleanup.policy": "delete",
             "compression.type": "uncompressed",
-            "min.insync.replicas": str(config.values["share.coordinator.state.topic.min.isr"]),
+            "min.insync.replicas": _min_isr(
+                config, "share.coordinator.state.topic.min.isr", replicas
+            ),
             "retention.ms": "-1",
             "segment.bytes": str(config.values["share.coordinator.state.topic.segment.bytes"]),
         },
     )
+
+
+def _replicas(broker: BrokerViews, topic: TopicName, setting: str) -> int:
+    """As the setting says; its default is more than a small cluster has brokers for."""
+    wanted = _integer(broker.config, setting)
+    usable = sum(each.is_usable for each in broker.image.brokers.values())
+    if broker.config.source(setting) is not ConfigSource.DEFAULT or usable >= wanted:
+        return wanted
+    if broker.forwarder is not None:
+        log.warning(
+            "%s is made with %d instead of %d replicas: there are no more brokers now",
+            topic,
+            max(1, usable),
+            wanted,
+        )
+    return max(1, usable)
+
+
+def _min_isr(config: BrokerConfig, setting: str, replicas: int) -> str:
+    """As the setting says; its default leaves a replica that may be missing."""
+    wanted = _integer(config, setting)
+    if config.source(setting) is ConfigSource.DEFAULT:
+        wanted = max(1, min(wanted, replicas - 1))
+    return str(wanted)
 
 
 def _integer(config: BrokerConfig, name: str) -> int:
@@ -265,7 +301,7 @@ async def auto_create(context: Context, names: list[TopicName]) -> dict[TopicNam
             codes[name] = error.code
             continue
         if name in INTERNAL_TOPICS:
-            wanted.append(internal_topic(context.broker.config, name))
+            wanted.append(internal_topic(context.broker, name))
         else:
             wanted.append(NewTopic(name))
     outcomes = await _create(context.broker, wanted)
@@ -280,7 +316,7 @@ async def auto_create(context: Context, names: list[TopicName]) -> dict[TopicNam
 async def ensure_internal_topic(broker: BrokerViews, name: TopicName) -> None:
     """Create an internal topic unless it is there."""
     if name not in broker.image.topics:
-        outcome = (await _create(broker, [internal_topic(broker.config, name)]))[name]
+        outcome = (await _create(broker, [internal_topic(broker, name)]))[name]
         if isinstance(outcome, ApiError) and outcome.code is not ErrorCode.TOPIC_ALREADY_EXISTS:
             raise outcome
 

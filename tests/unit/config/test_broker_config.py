@@ -19,8 +19,8 @@ def test_the_defaults_are_a_single_node_on_loopback() -> None:
     assert config.advertised_listeners == {}
     assert config.log_dirs == ("./ottla-data",)
     assert config.node_id == 1
-    assert config.offsets_topic_replication_factor == 1
-    assert config.transaction_state_log_replication_factor == 1
+    assert config.offsets_topic_replication_factor == 3
+    assert config.transaction_state_log_replication_factor == 3
     assert config.record_validation == "full"
     assert config.log_retention_ms == 7 * 24 * 3_600_000
 

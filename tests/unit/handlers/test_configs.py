@@ -204,11 +204,6 @@ def _is_other_default(synonym: dict[str, Any]) -> bool:
         "listeners",
         "log.dir",
         "node.id",
-        "offsets.topic.replication.factor",
-        "share.coordinator.state.topic.min.isr",
-        "share.coordinator.state.topic.replication.factor",
-        "transaction.state.log.min.isr",
-        "transaction.state.log.replication.factor",
     }
 
 

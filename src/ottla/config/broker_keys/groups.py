@@ -163,8 +163,9 @@ GROUP_KEYS = (
     Key("offsets.topic.num.partitions", INT, 50, at_least(1), READ_ONLY, YES,
         "How many partitions the offsets topic is created with. Do not change it once the topic "
         "exists."),
-    Key("offsets.topic.replication.factor", SHORT, 1, at_least(1), READ_ONLY, YES,
-        "How many replicas the offsets topic is created with. Ottla's default is 1, Kafka's is 3."),
+    Key("offsets.topic.replication.factor", SHORT, 3, at_least(1), READ_ONLY, YES,
+        "How many replicas the offsets topic is created with. Left at its default, there "
+        "are not more than usable brokers."),
     Key("offsets.topic.segment.bytes", INT, 104_857_600, at_least(1), READ_ONLY, YES,
         "The segment size of the offsets topic; small segments load fast."),
     Key("offsets.topic.compression.codec", INT, 0, None, READ_ONLY, YES,

@@ -29,13 +29,15 @@ TRANSACTION_KEYS = (
         "Whether producers may take part in transactions led by another system, which never time out."),
     Key("transaction.state.log.load.buffer.size", INT, 5_242_880, at_least(1), READ_ONLY, NOT_YET,
         "How much of the transaction topic is read at a time when a coordinator loads."),
-    Key("transaction.state.log.min.isr", INT, 1, at_least(1), READ_ONLY, YES,
-        "The `min.insync.replicas` of the transaction topic. Ottla's default is 1, Kafka's is 2."),
+    Key("transaction.state.log.min.isr", INT, 2, at_least(1), READ_ONLY, YES,
+        "The `min.insync.replicas` of the transaction topic. Left at its default, it is "
+        "one less than there are replicas, or 1."),
     Key("transaction.state.log.num.partitions", INT, 50, at_least(1), READ_ONLY, YES,
         "How many partitions the transaction topic is created with. Do not change it once the topic "
         "exists."),
-    Key("transaction.state.log.replication.factor", SHORT, 1, at_least(1), READ_ONLY, YES,
-        "How many replicas the transaction topic is created with. Ottla's default is 1, Kafka's is 3."),
+    Key("transaction.state.log.replication.factor", SHORT, 3, at_least(1), READ_ONLY, YES,
+        "How many replicas the transaction topic is created with. Left at its default, there "
+        "are not more than usable brokers."),
     Key("transaction.state.log.segment.bytes", INT, 104_857_600, at_least(1), READ_ONLY, YES,
         "The segment size of the transaction topic."),
     Key("add.partitions.to.txn.retry.backoff.ms", INT, 20, at_least(1), READ_ONLY, YES,
@@ -62,15 +64,17 @@ TRANSACTION_KEYS = (
         "How many updates follow a full record of a share partition's state before the next full one."),
     Key("share.coordinator.state.topic.compression.codec", INT, 0, None, READ_ONLY, YES,
         "The codec number in which the share state topic is written; 0 is none."),
-    Key("share.coordinator.state.topic.min.isr", SHORT, 1, at_least(1), READ_ONLY, YES,
-        "The `min.insync.replicas` of the share state topic. Ottla's default is 1, Kafka's is 2."),
+    Key("share.coordinator.state.topic.min.isr", SHORT, 2, at_least(1), READ_ONLY, YES,
+        "The `min.insync.replicas` of the share state topic. Left at its default, it is "
+        "one less than there are replicas, or 1."),
     Key("share.coordinator.state.topic.num.partitions", INT, 50, at_least(1), READ_ONLY, YES,
         "How many partitions the share state topic is created with. Do not change it once the topic "
         "exists."),
     Key("share.coordinator.state.topic.prune.interval.ms", INT, 300_000, at_least(1), READ_ONLY, YES,
         "How often share state that is no longer needed is deleted.", is_internal=True),
-    Key("share.coordinator.state.topic.replication.factor", SHORT, 1, at_least(1), READ_ONLY, YES,
-        "How many replicas the share state topic is created with. Ottla's default is 1, Kafka's is 3."),
+    Key("share.coordinator.state.topic.replication.factor", SHORT, 3, at_least(1), READ_ONLY, YES,
+        "How many replicas the share state topic is created with. Left at its default, there "
+        "are not more than usable brokers."),
     Key("share.coordinator.state.topic.segment.bytes", INT, 104_857_600, at_least(1), READ_ONLY, YES,
         "The segment size of the share state topic."),
     Key("share.coordinator.threads", INT, 1, at_least(1), READ_ONLY, NEVER,
