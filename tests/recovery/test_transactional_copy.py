@@ -5,9 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.support.etcd import binary_or_skip
 from tools.kafka import RealKafka
 from tools.proof import transactional_copy
 from tools.proof.copy_checker import counted, violations
+from tools.proof.copy_places import ManyBrokers, OneBroker, a_cluster
 from tools.proof.transactional_copy import Plan
 from tools.subject import Ottla, Subject
 
@@ -54,9 +56,26 @@ def test_a_copy_in_transactions_is_its_source(
 ) -> None:
     subject = started(tmp_path)
     try:
-        outcome = transactional_copy.run(subject, plan, tmp_path, say)
+        outcome = transactional_copy.run(OneBroker(subject), plan, tmp_path, say)
     finally:
         subject.kill9()
+    assert outcome.violations == []
+    assert outcome.read == plan.records < outcome.read_uncommitted
+
+
+@pytest.mark.skipif(AGAINST_KAFKA, reason="our cluster")
+def test_a_copy_over_three_brokers_that_are_bounced_is_its_source(
+    tmp_path: Path, say: Callable[[str], None]
+) -> None:
+    binary_or_skip()
+    plan = Plan("confluent", 1_500, 20, broker_kills=3, copier_kills=1, abort_every=5, seed=1)
+    settings = {
+        **transactional_copy.SETTINGS,
+        "offsets.topic.num.partitions": "3",
+        "transaction.state.log.num.partitions": "3",
+    }
+    with a_cluster(tmp_path, 3, settings) as cluster:
+        outcome = transactional_copy.run(ManyBrokers(cluster), plan, tmp_path, say)
     assert outcome.violations == []
     assert outcome.read == plan.records < outcome.read_uncommitted
 
@@ -68,7 +87,7 @@ def test_aborted_records_shown_as_committed_are_caught(
     subject = started(tmp_path, {"OTTLA_BREAK": "name_no_aborted_transactions"})
     plan = Plan("aiokafka", 400, 25, broker_kills=0, copier_kills=0, abort_every=3, seed=2)
     try:
-        outcome = transactional_copy.run(subject, plan, tmp_path, say)
+        outcome = transactional_copy.run(OneBroker(subject), plan, tmp_path, say)
     finally:
         subject.kill9()
     assert outcome.wrong["duplicate"]

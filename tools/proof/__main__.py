@@ -5,6 +5,7 @@ import random
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
@@ -14,6 +15,7 @@ from tools.cluster.shapes import SHAPES
 from tools.proof import (
     cluster_faults,
     cluster_shapes,
+    copy_places,
     etcd,
     frames,
     fuzz,
@@ -91,21 +93,35 @@ def prove_kill9(cycles: int, seed: int) -> bool:
     return _concluded(outcome.violations, f"{len(outcome.cycles)} cycles", page)
 
 
-def prove_transactional_copy(plan: transactional_copy.Plan, flushed: bool) -> bool:
-    """A copy in transactions, copiers and broker killed; whether it is the source, exactly."""
-    durable = {"log.flush.interval.messages": "1"} if flushed else {}
-    with tempfile.TemporaryDirectory() as folder:
-        subject = Ottla(Path(folder) / "data", settings=transactional_copy.SETTINGS | durable)
-        subject.start()
+def prove_transactional_copy(plan: transactional_copy.Plan, flushed: bool, brokers: int) -> bool:
+    """A copy in transactions, copiers and brokers killed; whether it is the source, exactly.
+
+    Raises:
+        ClickException: several brokers, and there is no etcd.
+    """
+    settings = transactional_copy.SETTINGS
+    settings = settings | ({"log.flush.interval.messages": "1"} if flushed else {})
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        folder = Path(name)
+        place: copy_places.CopyPlace
+        if brokers == 1:
+            subject = Ottla(folder / "data", settings=settings)
+            stack.callback(subject.kill9)
+            subject.start()
+            place = copy_places.OneBroker(subject)
+        else:
+            try:
+                cluster = copy_places.a_cluster(folder, brokers, settings)
+            except EtcdNotFoundError as error:
+                raise click.ClickException(str(error)) from None
+            place = copy_places.ManyBrokers(stack.enter_context(cluster))
         began = time.monotonic()
-        try:
-            outcome = transactional_copy.run(subject, plan, Path(folder), click.echo)
-        finally:
-            subject.kill9()
+        outcome = transactional_copy.run(place, plan, folder, click.echo)
     page = table.append(
         "transactional-copy",
         {
             "client": plan.client,
+            "brokers": brokers,
             "mode": power.MODES[flushed],
             "records": plan.records,
             "a_transaction": plan.transaction_size,
@@ -124,7 +140,8 @@ def prove_transactional_copy(plan: transactional_copy.Plan, flushed: bool) -> bo
             "command": "python -m tools.proof --only transactional-copy "
             f"--copy-client {plan.client} --copy-records {plan.records} "
             f"--copy-kills {plan.broker_kills} --seed {plan.seed}"
-            f"{' --copy-flushed' if flushed else ''}",
+            f"{' --copy-flushed' if flushed else ''}"
+            f"{f' --copy-brokers {brokers}' if brokers > 1 else ''}",
         },
     )
     return _concluded(outcome.violations, f"{plan.records:,} records with {plan.client}", page)
@@ -410,6 +427,12 @@ def prove_power(first_seed: int, seeds: int) -> bool:
 @click.option("--copy-kills", default=10, show_default=True, help="Of broker and copiers, each.")
 @click.option("--copy-flushed", is_flag=True, help="Copy with flush.messages=1.")
 @click.option(
+    "--copy-brokers",
+    default=1,
+    show_default=True,
+    help="Of a cluster; each is killed and stopped in turn.",
+)
+@click.option(
     "--copy-client",
     "copy_clients",
     multiple=True,
@@ -439,6 +462,7 @@ def main(
     copy_records: int,
     copy_kills: int,
     copy_flushed: bool,
+    copy_brokers: int,
     copy_clients: tuple[str, ...],
     streams_kills: int,
     etcd_faults: int,
@@ -472,6 +496,7 @@ def main(
             held &= prove_transactional_copy(
                 transactional_copy.planned(client, copy_records, copy_kills, chosen),
                 copy_flushed,
+                copy_brokers,
             )
     if streams_kills and only in (None, "streams"):
         for topology, protocol in streams.APPLICATIONS:

@@ -1,8 +1,8 @@
-"""A topic copied in transactions while the copiers and the broker are killed again and again.
+"""A topic copied in transactions while the copiers and the brokers are killed again and again.
 
 Consume, produce, send the offsets with the transaction (Kafka's own system test, with its figures
 by default): two copiers, each its own process, are killed at random and started anew, and so is
-the broker. All the while somebody reads the copy with `read_committed`. At the end the copy must
+the broker, or one after the other of a cluster. All the while somebody reads the copy with `read_committed`. At the end the copy must
 be the source, exactly, for that reader and for one who reads it from the start (`copy_checker`).
 """
 
@@ -13,6 +13,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +21,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Producer, To
 from confluent_kafka.admin import AdminClient, NewTopic
 from tools.kafka import java
 from tools.proof.copy_checker import Values, counted, violations
-from tools.subject import Subject
+from tools.proof.copy_places import CopyPlace
 
 PARTITIONS = 2
 STALLED_S = 120.0
@@ -180,13 +181,13 @@ class Reader:
         self._thread.join()
 
 
-def run(subject: Subject, plan: Plan, folder: Path, say: Callable[[str], None]) -> Outcome:
+def run(subject: CopyPlace, plan: Plan, folder: Path, say: Callable[[str], None]) -> Outcome:
     """Copy a new topic of `subject`, which runs, and check the copy; logs go into `folder`."""
     name = f"copy-{plan.client}-{plan.seed}"
     source, target = f"{name}-in", f"{name}-out"
     admin = AdminClient({"bootstrap.servers": subject.bootstrap, "log_level": 2})
     for made in admin.create_topics(
-        [NewTopic(source, PARTITIONS, 1), NewTopic(target, PARTITIONS, 1)]
+        [NewTopic(topic, PARTITIONS, subject.replicas) for topic in (source, target)]
     ).values():
         made.result(30)
     wanted = filled(subject.bootstrap, source, plan.records)
@@ -227,7 +228,7 @@ def run(subject: Subject, plan: Plan, folder: Path, say: Callable[[str], None]) 
 
 
 def disturb(
-    subject: Subject,
+    subject: CopyPlace,
     plan: Plan,
     copiers: list[Copier],
     reader: Reader,
@@ -238,6 +239,7 @@ def disturb(
     victims = ["broker"] * plan.broker_kills + ["copier"] * plan.copier_kills
     chance.shuffle(victims)
     each = plan.records / max(1, len(victims))
+    bounces = count()
     for number, victim in enumerate(victims):
         threshold = round((number + chance.random()) * each)
         if not await_count(threshold, copiers, reader):
@@ -246,22 +248,21 @@ def disturb(
         reader.await_more(chance.uniform(0, 0.1))
         began = time.monotonic()
         if victim == "broker":
-            subject.kill9()
-            subject.start()
+            done = subject.disturb(next(bounces))
         else:
             which = chance.randrange(len(copiers))
             copiers[which].restart()
-            victim = f"copier {which}"
+            done = f"copier {which} killed"
         say(
-            f"{plan.client}: {reader.count} of {plan.records} read, {victim} killed "
+            f"{plan.client}: {reader.count} of {plan.records} read, {done} "
             f"and started in {time.monotonic() - began:.2f} s"
         )
 
 
-def await_count(count: int, copiers: list[Copier], reader: Reader) -> bool:
+def await_count(wanted: int, copiers: list[Copier], reader: Reader) -> bool:
     """Wait until so many records came; False if for too long none did."""
     seen, since = -1, time.monotonic()
-    while (now := reader.await_more(0.1)) < count:
+    while (now := reader.await_more(0.1)) < wanted:
         for copier in copiers:
             copier.look()
         if now != seen:
