@@ -8,6 +8,7 @@ PACKAGES = ("storage", "record", "replica", "coordinator", "metadata", "net")
 #: Module -> (the tests that cover it, why they are not its own).
 ELSEWHERE: dict[str, tuple[str, str]] = {
     "coordinator/transaction/markers.py": ("tests/unit/broker/test_transactions.py", "a protocol"),
+    "coordinator/share/persister.py": ("tests/unit/broker/test_share_persister.py", "a protocol"),
     "metadata/quorum.py": ("tests/unit/metadata/test_etcd_quorum.py", "values only"),
     "coordinator/transaction/settings.py": (
         "tests/unit/coordinator/transaction/test_shard.py",

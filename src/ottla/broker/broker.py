@@ -243,7 +243,14 @@ class Broker:
             now_ms=system.transport_clock.now_ms,
         )
         self.groups = Groups(config, system, self.replicas)
-        self.shares = BrokerShares(config, system, self.replicas, self.groups)
+        self.shares = BrokerShares(
+            config,
+            system,
+            self.replicas,
+            self.groups,
+            None if self.cluster is None else self.cluster.share_state,
+            lambda: self.views.image,
+        )
         producer_ids = ProducerIds(self.store, self.follower)
         elsewhere: dict[str, Any] = {}
         if self.cluster is not None:
@@ -290,6 +297,7 @@ class Broker:
             loggers=PythonLoggers(),
             quorum=partial(quorum_of, self.store, config, lambda: self.follower.image),
             forwarder=None if self.cluster is None else self.cluster.forwarding,
+            end_offsets=None if self.cluster is None else self.cluster.end_offsets(),
             enlister=None if self.cluster is None else self.cluster.enlisting,
             supported=supported(),
             extras={"encoded_topics": EncodedTopics()},

@@ -5,12 +5,14 @@ from collections.abc import Callable, Iterable
 
 from ottla.broker.control import Control
 from ottla.broker.duties import Duties
+from ottla.broker.end_offsets import EndOffsets
 from ottla.broker.enlisting import Enlisting
 from ottla.broker.forwarding import Forwarding
 from ottla.broker.image_follower import ImageFollower
 from ottla.broker.membership import Doubt, Membership
 from ottla.broker.peers import Peers
 from ottla.broker.remote_markers import RemoteMarkers
+from ottla.broker.remote_share_state import RemoteShareState
 from ottla.broker.seat import Seat
 from ottla.broker.system import System
 from ottla.config.broker_config import BrokerConfig
@@ -129,14 +131,24 @@ class Cluster:
             crashed=failed,
         )
 
-    def _links(self) -> Peers:
+    def _links(self, timeout_ms: Callable[[], int] | None = None) -> Peers:
         static = self._config()
         return Peers(
             self._system.network,
             lambda: self._follower.image,
             static.inter_broker_listener_name or static.listeners[0].name,
             f"broker-{static.node_id}",
-            lambda: self._config().request_timeout_ms,
+            timeout_ms or (lambda: self._config().request_timeout_ms),
+        )
+
+    def share_state(self, timeout_ms: Callable[[], int]) -> RemoteShareState:
+        """The way to the state of share partitions elsewhere, for whoever closes it."""
+        return RemoteShareState(self._links(timeout_ms), timeout_ms)
+
+    def end_offsets(self) -> EndOffsets:
+        """Where partitions end that others lead."""
+        return EndOffsets(
+            self.peers, lambda: self._follower.image, lambda: self._config().request_timeout_ms
         )
 
     def follow(self, image: Image, delta: Delta) -> None:

@@ -1,6 +1,10 @@
 """Share groups' place in the broker: which partitions of their state topic are led here."""
 
+from collections.abc import Callable
+
 from ottla.broker.groups import Groups, PartitionPort
+from ottla.broker.remote_share_state import RemoteShareState
+from ottla.broker.share_persister import ClusterPersister
 from ottla.broker.system import System
 from ottla.config.broker_config import BrokerConfig
 from ottla.coordinator.share.coordinator import ShareCoordinator
@@ -11,6 +15,9 @@ from ottla.model.errors import ApiError, StorageError
 from ottla.model.names import SHARE_GROUP_STATE
 from ottla.replica.partition import Partition
 from ottla.replica.replicas import Replicas
+
+ANSWERS_IN = 2
+"""Times the time in which state must be written."""
 
 
 def _number(config: BrokerConfig, name: str) -> int:
@@ -23,8 +30,16 @@ class BrokerShares(Shares):
     """Share groups, following the image."""
 
     def __init__(
-        self, config: BrokerConfig, system: System, replicas: Replicas, groups: Groups
+        self,
+        config: BrokerConfig,
+        system: System,
+        replicas: Replicas,
+        groups: Groups,
+        remote: Callable[[Callable[[], int]], RemoteShareState] | None,
+        image: Callable[[], Image],
     ) -> None:
+        """`remote` makes the way to other brokers, where there are any, with a time limit in ms."""
+        write_timeout_ms = _number(config, "share.coordinator.write.timeout.ms")
         state = ShareCoordinator(
             system.clock,
             system.transport_clock,
@@ -32,10 +47,17 @@ class BrokerShares(Shares):
             updates_per_snapshot=_number(
                 config, "share.coordinator.snapshot.update.records.per.snapshot"
             ),
-            commit_timeout_ms=_number(config, "share.coordinator.write.timeout.ms"),
+            commit_timeout_ms=write_timeout_ms,
             compression=_number(config, "share.coordinator.state.topic.compression.codec"),
         )
-        super().__init__(groups, state, system.clock)
+        self._way: ClusterPersister | None = None
+        if remote is not None:
+            # The other broker gives up first, and says so.
+            asked = remote(lambda: ANSWERS_IN * write_timeout_ms)
+            self._way = ClusterPersister(
+                config.node_id, state, asked, image, system.transport_clock
+            )
+        super().__init__(groups, state, system.clock, self._way)
         self._config = config
         self._replicas = replicas
         self._clock = system.clock
@@ -96,4 +118,6 @@ class BrokerShares(Shares):
 
     def close(self) -> None:
         self.partitions.close()
+        if self._way is not None:
+            self._way.close()
         self.state.close()

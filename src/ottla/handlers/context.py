@@ -1,7 +1,7 @@
 """What a handler receives beside its request."""
 
 import struct
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -14,7 +14,7 @@ from ottla.metadata.controller import Writes
 from ottla.metadata.image import Image
 from ottla.metadata.quorum import Quorum
 from ottla.model.clock import Clock
-from ottla.model.ids import BrokerId
+from ottla.model.ids import BrokerId, Offset, TopicPartition
 from ottla.model.parts import Parts
 from ottla.model.randomness import Randomness
 from ottla.model.steps import Steps
@@ -59,6 +59,11 @@ class Control(Protocol):
         """
 
 
+class EndOffsets(Protocol):
+    async def of(self, partitions: Iterable[TopicPartition], /) -> dict[TopicPartition, Offset]:
+        """Return the high watermarks; of a partition whose leader does not say it, none."""
+
+
 class ProducerIds(Protocol):
     async def next(self) -> int:
         """Return an id nobody was given before; its block was made durable first."""
@@ -91,6 +96,8 @@ class BrokerViews:
     """Who keeps the metadata. Raises PeerError."""
     forwarder: "Forwarder | None" = None
     """Finds the controller, where that may be another broker."""
+    end_offsets: EndOffsets | None = None
+    """Asks where partitions end that other brokers lead."""
     enlister: "Enlister | None" = None
     """Asks transactions' coordinators, where they may be other brokers."""
     config_rows: ConfigRows = field(default_factory=ConfigRows)

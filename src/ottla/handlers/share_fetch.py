@@ -70,6 +70,7 @@ async def share_fetch(context: Context, request: ShareFetchRequest) -> ShareFetc
             raise ApiError(ErrorCode.INVALID_REQUEST)  # there is nothing it could have yet
         session = shares.begin_session(key, context.connection_id)
         context.client.when_closed(key, lambda: shares.end_session(session))
+        await shares.look_again(group_id)
     else:
         session = shares.sessions.go_on(key, epoch)
     if epoch != LAST_EPOCH:

@@ -1,5 +1,7 @@
 """ShareGroupHeartbeat, ShareGroupDescribe and the offsets of share groups (KIP-932)."""
 
+from collections.abc import Iterable
+
 from ottla.coordinator.share.records import ShareKey
 from ottla.handlers.context import Context
 from ottla.handlers.groups import DENIED, caller_of, operations
@@ -7,7 +9,14 @@ from ottla.handlers.membership import came_by
 from ottla.handlers.share_state import IN_WORDS
 from ottla.handlers.topics import ensure_internal_topic
 from ottla.model.errors import ApiError, ErrorCode
-from ottla.model.ids import ZERO_UUID, Offset, PartitionId, TopicName, Uuid
+from ottla.model.ids import (
+    ZERO_UUID,
+    Offset,
+    PartitionId,
+    TopicName,
+    TopicPartition,
+    Uuid,
+)
 from ottla.model.isolation import IsolationLevel
 from ottla.model.names import SHARE_GROUP_STATE
 from ottla.wire.generated.alter_share_group_offsets import (
@@ -116,6 +125,7 @@ async def _described(
             topic_id = None if found is None else found.topic_id
             wanted.append((topic.topic_name, topic_id, list(topic.partitions)))
     row = DescribeShareGroupOffsetsResponseGroup(group_id=group_id)
+    elsewhere = await _ends_elsewhere(context, wanted)
     for name, wanted_id, numbers in wanted:
         answered = DescribeShareGroupOffsetsResponseTopic(topic_name=name)
         row.topics.append(answered)
@@ -129,17 +139,40 @@ async def _described(
             continue
         answered.topic_id = wanted_id
         for number in numbers:
-            answered.partitions.append(await _where(context, ShareKey(group_id, wanted_id, number)))
+            end = elsewhere.get(TopicPartition(name, number))
+            key = ShareKey(group_id, wanted_id, number)
+            answered.partitions.append(await _where(context, key, end))
     return row
 
 
-async def _where(context: Context, key: ShareKey) -> DescribeShareGroupOffsetsResponsePartition:
-    """Start and lag of one share partition; -1 where nobody has fetched yet."""
+async def _ends_elsewhere(
+    context: Context, wanted: Iterable[tuple[TopicName, Uuid | None, list[PartitionId]]]
+) -> dict[TopicPartition, Offset]:
+    """Where the partitions end that other brokers lead."""
+    broker = context.broker
+    if broker.end_offsets is None:
+        return {}
+    led_elsewhere = []
+    for name, topic_id, numbers in wanted:
+        for number in numbers:
+            replica = None if topic_id is None else broker.replicas.find(topic_id, number)
+            if replica is None or not replica.is_leader:
+                led_elsewhere.append(TopicPartition(name, number))
+    return await broker.end_offsets.of(led_elsewhere)
+
+
+async def _where(
+    context: Context, key: ShareKey, end: Offset | None
+) -> DescribeShareGroupOffsetsResponsePartition:
+    """Start and lag of one share partition; -1 where nobody has fetched yet.
+
+    `end` is where the partition ends if another broker leads it and said so.
+    """
     row = DescribeShareGroupOffsetsResponsePartition(
         partition_index=key.partition, start_offset=-1, lag=-1
     )
     try:
-        stored = await context.broker.shares.state.summary(key)
+        stored = await context.broker.shares.persister.summary(key)
     except ApiError as error:
         row.error_code, row.error_message = error.code, error.message
         return row
@@ -147,8 +180,9 @@ async def _where(context: Context, key: ShareKey) -> DescribeShareGroupOffsetsRe
         return row
     row.start_offset, row.leader_epoch = stored.start_offset, stored.leader_epoch
     replica = context.broker.replicas.find(key.topic_id, key.partition)
-    if replica is not None and stored.start_offset >= 0 and stored.complete_count >= 0:
+    if end is None and replica is not None and replica.is_leader:
         end = replica.readable_end(IsolationLevel.READ_UNCOMMITTED)
+    if end is not None and stored.start_offset >= 0 and stored.complete_count >= 0:
         row.lag = max(0, end - stored.start_offset - stored.complete_count)
     return row
 
@@ -181,8 +215,12 @@ async def alter_share_group_offsets(
                 (found.topic_id, found.name, partition.partition_index, partition.start_offset)
             )
             rows.append(row)
+    if offsets:
+        await ensure_internal_topic(context.broker, SHARE_GROUP_STATE)
+    codes = await shares.groups.alter(group_id, offsets)
+    # Not before it is sure that it is not refused: until then what is here is right.
     shares.partitions.forget(group_id, {topic_id for topic_id, _, _, _ in offsets})
-    for row, code in zip(rows, await shares.groups.alter(group_id, offsets), strict=True):
+    for row, code in zip(rows, codes, strict=True):
         row.error_code = code
     return response
 
@@ -212,6 +250,6 @@ async def delete_share_group_offsets(
         else:
             row.topic_id = found.topic_id
             topic_ids.append(found.topic_id)
-    shares.partitions.forget(group_id, topic_ids)
     await shares.groups.delete_state(group_id, topic_ids)
+    shares.partitions.forget(group_id, topic_ids)
     return response

@@ -1,5 +1,6 @@
 """The state of share partitions as brokers ask each other for it: APIs 83 to 87."""
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -7,6 +8,7 @@ from ottla.coordinator.share.records import ShareKey
 from ottla.coordinator.share.runs import StateBatch as Stretch
 from ottla.handlers.context import Context
 from ottla.model.errors import ApiError, ErrorCode
+from ottla.model.ids import Uuid
 from ottla.wire.generated import (
     delete_share_group_state,
     initialize_share_group_state,
@@ -31,6 +33,8 @@ IN_WORDS = {
 }
 """What Kafka's clients expect to be told with a code."""
 
+SERVED_AT_ONCE = 500
+
 Serve = Callable[[ShareKey, Any, Any], Coroutine[Any, Any, None]]
 
 
@@ -46,27 +50,36 @@ async def _each(
 ) -> Any:
     """Serve every partition of `request`, each with an error of its own.
 
-    What was initialized existed then, so reading and writing need not ask.
+    What was initialized existed then, so reading and writing need not ask. What is written
+    for several partitions is committed together.
     """
     allowed = context.authorize("CLUSTER_ACTION", "CLUSTER", "kafka-cluster")
+
+    async def one(topic_id: Uuid, asked: Any, row: Any) -> None:
+        try:
+            if not allowed:
+                raise ApiError(ErrorCode.CLUSTER_AUTHORIZATION_FAILED)
+            exists = context.broker.image.topic_by_id(topic_id)
+            is_there = exists is not None and asked.partition < len(exists.partitions)
+            if must_exist and not is_there:
+                raise ApiError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
+            await serve(ShareKey(request.group_id, topic_id, asked.partition), asked, row)
+        except ApiError as error:
+            row.error_code = error.code
+            row.error_message = error.message or IN_WORDS.get(error.code)
+
+    together = []
     for topic in request.topics:
         answered = make_topic(topic_id=topic.topic_id)
         response.results.append(answered)
-        exists = context.broker.image.topic_by_id(topic.topic_id)
         for asked in topic.partitions:
             row = make_row(partition=asked.partition)
             answered.partitions.append(row)
-            try:
-                if not allowed:
-                    raise ApiError(ErrorCode.CLUSTER_AUTHORIZATION_FAILED)
-                is_there = exists is not None and asked.partition < len(exists.partitions)
-                if must_exist and not is_there:
-                    raise ApiError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
-                key = ShareKey(request.group_id, topic.topic_id, asked.partition)
-                await serve(key, asked, row)
-            except ApiError as error:
-                row.error_code = error.code
-                row.error_message = error.message or IN_WORDS.get(error.code)
+            together.append(one(topic.topic_id, asked, row))
+            if len(together) == SERVED_AT_ONCE:
+                await asyncio.gather(*together)
+                together.clear()
+    await asyncio.gather(*together)
     return response
 
 

@@ -13,12 +13,12 @@ from ottla.coordinator.group.coordinator import GroupCoordinator
 from ottla.coordinator.group.settings import Caller
 from ottla.coordinator.group.shard import GroupShard
 from ottla.coordinator.share import requests
-from ottla.coordinator.share.coordinator import ShareCoordinator
 from ottla.coordinator.share.group import ShareGroup
 from ottla.coordinator.share.group_records import Topics
+from ottla.coordinator.share.persister import Persister
 from ottla.coordinator.share.records import ShareKey
 from ottla.coordinator.share.shard import UNINITIALIZED
-from ottla.coordinator.share.turns import Turns
+from ottla.coordinator.share.turns import Turns, together
 from ottla.model.errors import ApiError, ErrorCode
 from ottla.model.ids import Offset, PartitionId, Uuid
 from ottla.wire.generated.share_group_describe import DescribedGroup
@@ -36,7 +36,7 @@ log = logging.getLogger("ottla.share")
 class ShareGroups:
     """What is asked about whole share groups."""
 
-    def __init__(self, groups: GroupCoordinator, state: ShareCoordinator) -> None:
+    def __init__(self, groups: GroupCoordinator, state: Persister) -> None:
         self._groups = groups
         self.state = state
         self._beginning = Turns()
@@ -86,19 +86,31 @@ class ShareGroups:
                 group_id,
                 lambda shard, waiter, now_ms: requests.begin_initializing(shard, group_id, waiter),
             )
-            done: Topics = {}
-            for topic_id, name, number in islice(_each(missing), INITIALIZED_AT_ONCE):
-                key = ShareKey(group_id, topic_id, number)
-                await self.state.initialize(key, epoch, UNINITIALIZED)
-                done[topic_id] = (name, (*done.get(topic_id, (name, ()))[1], number))
-            if done:
-                await self._initialized(group_id, done)
+            begun = list(islice(_each(missing), INITIALIZED_AT_ONCE))
+            errors = await together(
+                self.state.initialize(ShareKey(group_id, topic_id, number), epoch, UNINITIALIZED)
+                for topic_id, _, number in begun
+            )
+            await self._initialized(group_id, begun, errors)
+            for error in errors:
+                if error is not None:
+                    raise error
 
-    async def _initialized(self, group_id: str, done: Topics) -> None:
-        await self._groups.decide(
-            group_id,
-            lambda shard, waiter, now_ms: requests.state_initialized(shard, group_id, done, waiter),
-        )
+    async def _initialized(
+        self, group_id: str, begun: "list[_Part]", errors: list[ApiError | None]
+    ) -> None:
+        """Take down which partitions have state by now: those without an error."""
+        done: Topics = {}
+        for (topic_id, name, number), error in zip(begun, errors, strict=True):
+            if error is None:
+                done[topic_id] = (name, (*done.get(topic_id, (name, ()))[1], number))
+        if done:
+            await self._groups.decide(
+                group_id,
+                lambda shard, waiter, now_ms: requests.state_initialized(
+                    shard, group_id, done, waiter
+                ),
+            )
 
     async def describe(self, group_ids: Sequence[str]) -> list[DescribedGroup]:
         """One description for each id, in this order."""
@@ -172,27 +184,26 @@ class ShareGroups:
                     shard, group_id, wanted, waiter
                 ),
             )
-            codes: list[ErrorCode] = []
-            done: Topics = {}
-            for topic_id, name, number, offset in offsets:
-                try:
-                    await self.state.initialize(ShareKey(group_id, topic_id, number), epoch, offset)
-                except ApiError as error:
-                    codes.append(error.code)
-                    continue
-                done[topic_id] = (name, (*done.get(topic_id, (name, ()))[1], number))
-                codes.append(ErrorCode.NONE)
-            if done:
-                await self._initialized(group_id, done)
-        return codes
+            errors = await together(
+                self.state.initialize(ShareKey(group_id, topic_id, number), epoch, offset)
+                for topic_id, _, number, offset in offsets
+            )
+            await self._initialized(group_id, [each[:3] for each in offsets], errors)
+        return [ErrorCode.NONE if error is None else error.code for error in errors]
 
     async def delete_state(self, group_id: str, topic_ids: Iterable[Uuid]) -> None:
         """Forget everything about these topics. Raises ApiError."""
         topics = set(topic_ids)
         known, begun = await self._groups.look(group_id, lambda shard: _state_of(shard, group_id))
-        for topic_id, _, number in (*_each(known), *_each(begun)):
-            if topic_id in topics:
-                await self.state.delete(ShareKey(group_id, topic_id, number))
+        parts = dict.fromkeys(
+            (topic_id, number)
+            for topic_id, _, number in (*_each(known), *_each(begun))
+            if topic_id in topics
+        )
+        errors = await together(self.state.delete(ShareKey(group_id, *part)) for part in parts)
+        for error in errors:
+            if error is not None:
+                raise error
         await self._groups.decide(
             group_id,
             lambda shard, waiter, now_ms: requests.state_deleted(shard, group_id, topics, waiter),
@@ -205,7 +216,10 @@ def _state_of(shard: GroupShard, group_id: str) -> tuple[Topics, Topics]:
     return dict(group.initialized), dict(group.initializing)
 
 
-def _each(topics: Topics) -> Iterable[tuple[Uuid, str, PartitionId]]:
+_Part = tuple[Uuid, str, PartitionId]
+
+
+def _each(topics: Topics) -> Iterable[_Part]:
     for topic_id, (name, numbers) in topics.items():
         for number in numbers:
             yield topic_id, name, number

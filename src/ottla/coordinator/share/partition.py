@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from ottla.coordinator.share.coordinator import ShareCoordinator
+from ottla.coordinator.share.persister import Persister
 from ottla.coordinator.share.records import ShareKey
 from ottla.coordinator.share.runs import Transition
 from ottla.coordinator.share.shard import UNINITIALIZED
@@ -28,6 +28,7 @@ _SEEN_BY_CLIENTS = {
     ErrorCode.COORDINATOR_NOT_AVAILABLE: ErrorCode.COORDINATOR_NOT_AVAILABLE,
     ErrorCode.GROUP_ID_NOT_FOUND: ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
     ErrorCode.UNKNOWN_TOPIC_OR_PARTITION: ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
+    ErrorCode.NOT_LEADER_OR_FOLLOWER: ErrorCode.NOT_LEADER_OR_FOLLOWER,
     ErrorCode.FENCED_LEADER_EPOCH: ErrorCode.NOT_LEADER_OR_FOLLOWER,
     ErrorCode.FENCED_STATE_EPOCH: ErrorCode.NOT_LEADER_OR_FOLLOWER,
 }
@@ -43,7 +44,7 @@ class SharePartition:
         self,
         key: ShareKey,
         replica: Partition,
-        coordinator: ShareCoordinator,
+        persister: Persister,
         clock: Clock,
         limits: Callable[[str], ShareLimits],
         first_offset: Callable[[str, Partition], Offset],
@@ -53,13 +54,14 @@ class SharePartition:
         self.key = key
         self.replica = replica
         self.is_over = False
-        self._coordinator = coordinator
+        self._persister = persister
         self._clock = clock
         self._limits = limits
         self._first_offset = first_offset
         self._ended = ended
         self._leader_epoch = replica.leader_epoch
         self._state_epoch = 0
+        self._stored_start: Offset = UNINITIALIZED
         self._state: ShareState | None = None
         self._loading: asyncio.Future[None] | None = None
         self._timer: Timer | None = None
@@ -105,16 +107,26 @@ class SharePartition:
         self._loading.set_result(None)
 
     async def _load(self) -> None:
-        stored = await self._coordinator.read(self.key, self._leader_epoch)
-        if self.is_over:
+        stored = await self._persister.read(self.key, self._leader_epoch)
+        replica = self.replica
+        if self.is_over or not replica.is_leader or replica.leader_epoch != self._leader_epoch:
             raise ApiError(ErrorCode.NOT_LEADER_OR_FOLLOWER)
         start = stored.start_offset
         if start == UNINITIALIZED:
             start = self._first_offset(self.key.group_id, self.replica)
-        self._state_epoch = stored.state_epoch
+        self._state_epoch, self._stored_start = stored.state_epoch, stored.start_offset
         self._state = ShareState(self._limits(self.key.group_id), start, stored.batches)
         self._state.log_start_moved(self.replica.log.log_start_offset)
         self.replica.watchers[self] = None
+
+    async def look_again(self) -> None:
+        """End if what is stored is not what this goes on from. Raises ApiError."""
+        if self._state is None:
+            return
+        stored = await self._persister.summary(self.key)
+        mine = self._state_epoch, self._stored_start
+        if stored is None or (stored.state_epoch, stored.start_offset) != mine:
+            self.end()
 
     def end(self) -> None:
         """Nothing is acquired or acknowledged here any more."""
@@ -200,7 +212,7 @@ class SharePartition:
         if transition.batches:
             start, complete = state.after(transition)
             try:
-                await self._coordinator.write(
+                await self._persister.write(
                     self.key,
                     self._state_epoch,
                     self._leader_epoch,
@@ -214,6 +226,7 @@ class SharePartition:
                     self.end()
                 self._watch_locks()
                 raise _for_client(error) from error
+            self._stored_start = start
         state.stored(transition)
         self.wake()
 

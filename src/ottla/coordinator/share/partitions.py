@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterable
 
 from ottla.coordinator.group.surroundings import Surroundings
-from ottla.coordinator.share.coordinator import ShareCoordinator
 from ottla.coordinator.share.partition import SharePartition
+from ottla.coordinator.share.persister import Persister
 from ottla.coordinator.share.records import ShareKey
 from ottla.coordinator.share.state import ShareLimits
 from ottla.model.clock import Clock
@@ -20,10 +20,8 @@ _DURATION = re.compile(r"(?ia)P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:[.
 class SharePartitions:
     """Share partitions by key, made when first fetched from."""
 
-    def __init__(
-        self, coordinator: ShareCoordinator, surroundings: Surroundings, clock: Clock
-    ) -> None:
-        self._coordinator = coordinator
+    def __init__(self, persister: Persister, surroundings: Surroundings, clock: Clock) -> None:
+        self._persister = persister
         self._surroundings = surroundings
         self._clock = clock
         self._partitions: dict[ShareKey, SharePartition] = {}
@@ -52,7 +50,7 @@ class SharePartitions:
             partition = self._partitions[key] = SharePartition(
                 key,
                 replica,
-                self._coordinator,
+                self._persister,
                 self._clock,
                 self.limits,
                 self._first_offset,
@@ -63,6 +61,10 @@ class SharePartitions:
     def peek(self, group_id: str, topic_id: Uuid, partition: int) -> SharePartition | None:
         """The share partition, if it is there."""
         return self._partitions.get(ShareKey(group_id, topic_id, partition))
+
+    def of_group(self, group_id: str) -> list[SharePartition]:
+        """All of a group's that are here."""
+        return [each for key, each in self._partitions.items() if key.group_id == group_id]
 
     def forget(self, group_id: str, topic_ids: Iterable[Uuid] | None = None) -> None:
         """What is stored of a group (of these topics) was written by somebody else: read it anew."""

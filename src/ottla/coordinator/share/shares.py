@@ -6,7 +6,9 @@ from ottla.coordinator.group.coordinator import GroupCoordinator
 from ottla.coordinator.share.coordinator import ShareCoordinator
 from ottla.coordinator.share.groups import ShareGroups
 from ottla.coordinator.share.partitions import SharePartitions
+from ottla.coordinator.share.persister import Persister
 from ottla.coordinator.share.sessions import SessionKey, ShareSession, ShareSessions
+from ottla.coordinator.share.turns import together
 from ottla.model.clock import Clock
 from ottla.model.errors import ApiError
 
@@ -16,10 +18,22 @@ log = logging.getLogger(__name__)
 class Shares:
     """The durable state, the groups, the partitions in flight, and the sessions."""
 
-    def __init__(self, groups: GroupCoordinator, state: ShareCoordinator, clock: Clock) -> None:
+    def __init__(
+        self,
+        groups: GroupCoordinator,
+        state: ShareCoordinator,
+        clock: Clock,
+        persister: Persister | None = None,
+    ) -> None:
+        """`state` is what this broker keeps, `persister` the way to what any broker does.
+
+        Without one, nobody else keeps anything.
+        """
         self.state = state
-        self.groups = ShareGroups(groups, state)
-        self.partitions = SharePartitions(state, groups.surroundings, clock)
+        self.persister: Persister = state if persister is None else persister
+        self._others_write = persister is not None
+        self.groups = ShareGroups(groups, self.persister)
+        self.partitions = SharePartitions(self.persister, groups.surroundings, clock)
         self.sessions = ShareSessions()
         self.surroundings = groups.surroundings
         groups.before_delete = self._before_delete
@@ -31,6 +45,18 @@ class Shares:
         session = self.sessions.begin(key, connection_id, most)
         self._release(session)
         return session
+
+    async def look_again(self, group_id: str) -> None:
+        """Let go of what is not so any more, where that is decided elsewhere.
+
+        Offsets are altered, and groups deleted, only while they have no members: whoever comes
+        then has a new session with each leader, and that is when the leader looks.
+        """
+        if self._others_write:
+            found = self.partitions.of_group(group_id)
+            for error in await together(partition.look_again() for partition in found):
+                if error is not None:
+                    log.info("share group %s: %s", group_id, error)
 
     def end_session(self, session: ShareSession) -> None:
         """The session is over: what its member holds is free."""
@@ -50,8 +76,8 @@ class Shares:
             return None
         try:
             known = await self.groups.topics_known(group_id)
-            self.partitions.forget(group_id)
             await self.groups.delete_state(group_id, known)
+            self.partitions.forget(group_id)
         except ApiError as error:
             log.warning("the state of share group %s is not deleted: %s", group_id, error)
             return error

@@ -1,8 +1,11 @@
-"""What is done for one key is done by one at a time, whoever waits meanwhile."""
+"""What is done for one key is done by one at a time, whoever waits meanwhile; for many, together."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import asynccontextmanager
+from typing import Any
+
+from ottla.model.errors import ApiError
 
 
 class Turns:
@@ -22,3 +25,16 @@ class Turns:
         finally:
             del self._ends[key]
             mine.set_result(None)
+
+
+async def together(asked: Iterable[Coroutine[Any, Any, None]]) -> list[ApiError | None]:
+    """Ask for all, which may then travel together; how each failed, in this order."""
+
+    async def outcome(one: Coroutine[Any, Any, None]) -> ApiError | None:
+        try:
+            await one
+        except ApiError as error:
+            return error
+        return None
+
+    return await asyncio.gather(*(outcome(one) for one in asked))

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from tests.support.share_world import GROUP, Replica, ShareWorld, play, turns
 
+from ottla.coordinator.share.partition import SharePartition
 from ottla.coordinator.share.state import RETRY_MS, Acknowledgement, AcknowledgeType
 from ottla.model.errors import ApiError, ErrorCode, StorageError
 
@@ -198,5 +199,66 @@ def test_a_lock_that_is_shorter_than_the_last_one_is_over_in_its_time() -> None:
         world.clock.advance(15_000)
         await turns()
         assert world.take(partition, "c", 9) == [(5, 9, 2)]
+
+    play(scenario, **EARLIEST)
+
+
+async def _loading(world: ShareWorld, replica: Replica) -> "asyncio.Task[SharePartition]":
+    """A share partition whose state is on its way: raising the leader epoch takes a write."""
+    await world.beat("a", "t")
+    world.state_port.holds = True
+    loading = asyncio.create_task(world.partition(replica))
+    await turns()
+    assert not loading.done()
+    return loading
+
+
+def test_who_is_elected_again_while_it_loads_begins_anew() -> None:
+    async def scenario(world: ShareWorld) -> None:
+        replica = Replica()
+        replica.leader_epoch = 1
+        loading = await _loading(world, replica)
+        replica.leader_epoch = 2
+        world.state_port.commit()
+        with pytest.raises(ApiError) as refused:
+            await loading
+        assert refused.value.code is ErrorCode.NOT_LEADER_OR_FOLLOWER
+        world.state_port.holds = False
+        again = await world.partition(replica)
+        world.take(again, "a", 9)
+        await again.acknowledge("a", ack(0, 9))
+        assert (await world.stored()).leader_epoch == 2
+
+    play(scenario, **EARLIEST)
+
+
+def test_what_the_log_loses_while_it_loads_is_nobodys() -> None:
+    async def scenario(world: ShareWorld) -> None:
+        await world.beat("a", "t")
+        before = await world.partition(Replica())
+        world.take(before, "a", 9)
+        await before.acknowledge("a", ack(0, 2))
+        before.end()
+        replica = Replica()
+        replica.leader_epoch = 1
+        loading = await _loading(world, replica)
+        replica.log.log_start_offset = 7
+        world.state_port.commit()
+        assert world.take(await loading, "a", 9) == [(7, 9, 1)]
+
+    play(scenario, **EARLIEST)
+
+
+def test_what_somebody_else_stored_is_seen_by_who_looks_again() -> None:
+    async def scenario(world: ShareWorld) -> None:
+        await world.beat("a", "t")
+        partition = await world.partition(Replica())
+        world.take(partition, "a", 9)
+        await partition.acknowledge("a", ack(0, 4))
+        await partition.look_again()
+        assert not partition.is_over
+        await world.state.initialize(partition.key, 9, 2)
+        await partition.look_again()
+        assert partition.is_over
 
     play(scenario, **EARLIEST)

@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from ottla.coordinator.share.turns import Turns
+from ottla.coordinator.share.turns import Turns, together
+from ottla.model.errors import ApiError, ErrorCode
 
 
 def test_one_waits_for_the_other_and_not_for_another_key() -> None:
@@ -37,5 +38,19 @@ def test_who_fails_lets_the_next_one_in() -> None:
                 raise ValueError("no")
         async with turns.of("g"):
             pass
+
+    asyncio.run(scenario())
+
+
+def test_of_many_each_fails_for_itself() -> None:
+    async def one(number: int) -> None:
+        if number == 1:
+            raise ApiError(ErrorCode.NOT_COORDINATOR)
+
+    async def scenario() -> None:
+        first, second, third = await together(one(number) for number in range(3))
+        assert (first, third) == (None, None)
+        assert second is not None
+        assert second.code is ErrorCode.NOT_COORDINATOR
 
     asyncio.run(scenario())
