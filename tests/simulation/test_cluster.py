@@ -6,6 +6,7 @@ from random import Random
 
 import pytest
 from tests.support.cluster_world import ClusterWorld, host_of, simulate
+from tests.support.witness import batch, produce_request
 
 from ottla.client.admin import Admin
 from ottla.client.cluster_view import ClusterView
@@ -13,7 +14,7 @@ from ottla.client.producer import Producer
 from ottla.metadata import changes
 from ottla.metadata.image import PartitionImage
 from ottla.metadata.store_memory import MemoryDatabase
-from ottla.model.errors import ApiError, StorageError
+from ottla.model.errors import ApiError, ErrorCode, StorageError
 from ottla.model.ids import NO_BROKER
 from ottla.model.isolation import Acks
 from ottla.storage.roots import LogsError
@@ -360,5 +361,42 @@ def test_clients_are_told_of_brokers_also_when_the_leases_of_all_ran_out() -> No
                 await asyncio.sleep(0.05)
             assert told
             assert all(ids == [1, 2, 3] for ids in told)
+
+    simulate(program)
+
+
+def test_what_follows_a_batch_refused_for_want_of_replicas_is_not_out_of_order() -> None:
+    """Sent one behind the other; a replica joins between the two."""
+
+    async def program(world: ClusterWorld) -> None:
+        await three(world)
+        async with world.view() as view:
+            configs = {"min.insync.replicas": "2", "retention.ms": "-1"}
+            await Admin(view).create_topic("t", partitions=1, replication_factor=2, configs=configs)
+            state = world.image(1).topics["t"].partitions[0]
+            topic_id = world.image(1).topics["t"].topic_id
+            (follower,) = set(state.replicas) - {state.leader}
+            await view.refresh(["t"])
+            link = await view.link(state.leader)
+
+            async def produce(sequence: int) -> int:
+                records = batch(b"x", producer_id=1, producer_epoch=0, base_sequence=sequence)
+                request = produce_request("t", records)
+                request.topic_data[0].topic_id = topic_id
+                answer = await link.request(request, timeout_ms=30_000)
+                code: int = answer.responses[0].partition_responses[0].error_code  # type: ignore[attr-defined]
+                return code
+
+            assert await produce(0) == 0
+            await world.stop(follower)
+            leader = world.brokers[state.leader]
+            await world.until("it is alone", lambda: next(iter(leader.replicas)).is_limited)
+            few = ErrorCode.NOT_ENOUGH_REPLICAS
+            assert await produce(1) == few
+            assert await produce(2) == few
+            await world.start(follower)
+            await world.until("it is not", lambda: not next(iter(leader.replicas)).is_limited)
+            assert await produce(2) == few
+            assert [await produce(1), await produce(2)] == [0, 0]
 
     simulate(program)

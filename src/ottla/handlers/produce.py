@@ -22,6 +22,7 @@ from ottla.model.isolation import Acks
 from ottla.model.names import INTERNAL_TOPICS
 from ottla.model.workers import Lane, Later
 from ottla.record.batch import HEADER_SIZE, TRANSACTIONAL_FLAG, read_header
+from ottla.record.checksum import Buffer
 from ottla.record.validate import ProducedBatch, RejectedBatchError, takes_long, validate_produced
 from ottla.replica.partition import Partition
 from ottla.wire.generated.produce import (
@@ -214,7 +215,7 @@ def _append_all(
             continue
         try:
             if replica.is_limited:
-                replica.check_acks(acks_all)
+                _check_acks(replica, acks_all, data.records)
             produced = validated or validate_produced(
                 data.records,
                 replica.rules,
@@ -246,6 +247,21 @@ def _append_all(
         if result.last_offset >= waits_for:
             waits.append((replica, result.last_offset + 1, row))
     return waits
+
+
+def _check_acks(replica: Partition, acks_all: bool, records: Buffer | None) -> None:
+    """As `Partition.check_acks`; what a producer sent behind a batch refused so waits for it."""
+    try:
+        replica.check_acks(acks_all)
+    except ApiError as error:
+        log = replica.log
+        if records is not None and len(records) >= HEADER_SIZE and log.is_open:
+            header = read_header(records)
+            if header.producer_id >= 0:
+                log.producers.refused(
+                    header.producer_id, header.producer_epoch, header.base_sequence, error.code
+                )
+        raise
 
 
 async def produce_in_transaction(

@@ -95,7 +95,7 @@ class Producer:
         )
 
 
-MOST_WITHOUT_ROOM = 1_000
+MOST_TURNS = 1_000
 """Producers that are remembered so; they are forgotten all at once, and that is no harm but a doubt."""
 
 
@@ -107,11 +107,11 @@ class _Ended(NamedTuple):
 class ProducerStates:
     """All producers of a partition, by id."""
 
-    __slots__ = ("_ended", "_no_room", "_open", "end_offset", "producers")
+    __slots__ = ("_ended", "_open", "_turns", "end_offset", "producers")
 
     def __init__(self) -> None:
-        self._no_room: dict[ProducerId, tuple[ProducerEpoch, int]] = {}
-        """Epoch and first sequence of the batch of each producer that found no room last."""
+        self._turns: dict[ProducerId, tuple[ProducerEpoch, int, ErrorCode]] = {}
+        """Of producers whose next batch was refused for now: its epoch, first sequence, and why."""
         self.producers: dict[ProducerId, Producer] = {}
         self.end_offset: Offset = 0
         """All batches below it are taken into account."""
@@ -140,14 +140,14 @@ class ProducerStates:
         Raises:
             ApiError: INVALID_PRODUCER_EPOCH, a later epoch was seen;
                 OUT_OF_ORDER_SEQUENCE_NUMBER, it is neither the next batch nor
-                one of the last five; KAFKA_STORAGE_ERROR, neither, and there
-                was no room for the next one; INVALID_TXN_STATE, not
-                transactional within the producer's transaction.
+                one of the last five; why the next one was refused, if it was
+                and this is neither; INVALID_TXN_STATE, not transactional
+                within the producer's transaction.
         """
         producer = self.producers.get(producer_id)
         if producer is None:
-            if self._no_room and origin is AppendOrigin.CLIENT:
-                self._check_room(producer_id, producer_epoch, base_sequence)
+            if self._turns and origin is AppendOrigin.CLIENT:
+                self._check_turn(producer_id, producer_epoch, base_sequence)
             return None
         known_epoch = producer.producer_epoch
         if producer_epoch < known_epoch:
@@ -169,11 +169,12 @@ class ProducerStates:
                         ):
                             return earlier
                     next_sequence = (last_sequence + 1) & SEQUENCE_MASK
-                    if self._no_room.get(producer_id) == (producer_epoch, next_sequence):
-                        self._check_room(producer_id, producer_epoch, base_sequence)
+                    turn = self._turns.get(producer_id)
+                    if turn is not None and turn[:2] == (producer_epoch, next_sequence):
+                        self._check_turn(producer_id, producer_epoch, base_sequence)
                     raise _out_of_order(producer_id, base_sequence, last_sequence)
             elif base_sequence != 0:
-                self._check_room(producer_id, producer_epoch, base_sequence)
+                self._check_turn(producer_id, producer_epoch, base_sequence)
                 raise ApiError(
                     ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER,
                     f"Invalid sequence number for new epoch of producer {producer_id}: "
@@ -187,16 +188,16 @@ class ProducerStates:
             )
         return None
 
-    def _check_room(
+    def _check_turn(
         self, producer_id: ProducerId, producer_epoch: ProducerEpoch, base_sequence: int
     ) -> None:
-        """Raise ApiError(KAFKA_STORAGE_ERROR) if another batch of this epoch found no room."""
-        epoch, sequence = self._no_room.get(producer_id, (-1, -1))
-        if epoch == producer_epoch and sequence != base_sequence:
+        """Raise an ApiError as for another batch of this epoch, whose turn it is, if there is one."""
+        turn = self._turns.get(producer_id)
+        if turn is not None and turn[0] == producer_epoch and turn[1] != base_sequence:
             raise ApiError(
-                ErrorCode.KAFKA_STORAGE_ERROR,
-                f"there was no room for the batch of producer {producer_id} "
-                f"with sequence number {sequence}, before {base_sequence}",
+                turn[2],
+                f"the batch of producer {producer_id} with sequence number {turn[1]} was refused, "
+                f"and comes before {base_sequence}",
             )
 
     def found_no_room(
@@ -208,9 +209,31 @@ class ProducerStates:
         epoch for all of its partitions, and sends again what it does not know to be there: in
         the new epoch, where it cannot be recognized.
         """
-        if len(self._no_room) >= MOST_WITHOUT_ROOM:
-            self._no_room.clear()
-        self._no_room[producer_id] = producer_epoch, base_sequence
+        if len(self._turns) >= MOST_TURNS:
+            self._turns.clear()
+        self._turns[producer_id] = producer_epoch, base_sequence, ErrorCode.KAFKA_STORAGE_ERROR
+
+    def refused(
+        self,
+        producer_id: ProducerId,
+        producer_epoch: ProducerEpoch,
+        base_sequence: int,
+        code: ErrorCode,
+    ) -> None:
+        """A batch was refused, for now, before it was looked at; if it is the next, others wait.
+
+        As `found_no_room`; of a producer that is not known nobody can say what is next.
+        """
+        producer = self.producers.get(producer_id)
+        if producer is None:
+            return
+        next_sequence = 0
+        if producer_epoch == producer.producer_epoch and producer.batches:
+            next_sequence = (producer.batches[-1].last_sequence + 1) & SEQUENCE_MASK
+        if base_sequence == next_sequence:
+            if len(self._turns) >= MOST_TURNS:
+                self._turns.clear()
+            self._turns[producer_id] = producer_epoch, base_sequence, code
 
     def check_marker(
         self,
@@ -408,7 +431,7 @@ class ProducerStates:
 
     def clear(self, end_offset: Offset) -> None:
         self.producers.clear()
-        self._no_room.clear()
+        self._turns.clear()
         self._open.clear()
         self._ended.clear()
         self.end_offset = end_offset
@@ -423,7 +446,7 @@ class ProducerStates:
         ]
         for producer_id in expired:
             del self.producers[producer_id]
-            self._no_room.pop(producer_id, None)
+            self._turns.pop(producer_id, None)
         return len(expired)
 
 

@@ -81,6 +81,23 @@ def test_what_follows_the_first_batch_of_all_or_of_an_epoch_waits_for_room_too(e
     assert partition.send(7, epoch=epoch) == epoch + 2, "it is not waited for any more"
 
 
+def test_what_follows_a_batch_that_was_refused_for_now_is_refused_for_the_same_reason() -> None:
+    partition = Partition()
+    few = ErrorCode.NOT_ENOUGH_REPLICAS
+    partition.states.refused(1, 0, 0, few)
+    assert partition.send(0, 3) == 0, "nobody knew what is next"
+    for sequence in (3, 5, 6):
+        partition.states.refused(1, 0, sequence, few)
+    assert partition.refused(5) is few
+    assert partition.refused(6) is few
+    assert partition.send(3, 2) == 3
+    assert partition.refused(6) is ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER
+    partition.states.refused(1, 1, 0, few)
+    assert partition.refused(1, epoch=1) is few
+    assert partition.send(0, epoch=1) == 5
+    assert partition.send(1, epoch=1) == 6
+
+
 def test_one_of_the_last_five_is_answered_with_its_first_offset() -> None:
     partition = Partition()
     for at in range(7):
