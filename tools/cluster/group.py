@@ -1,6 +1,6 @@
 """A consumer group that reads while the cluster is disturbed, and what its members must never see.
 
-Members commit what they have read, without waiting. Together they leave nothing out, none begins
+Members commit what they have read. Together they leave nothing out, none begins
 behind a commit that was acknowledged, and what is committed in the end is the end. A record may
 come again to another member after a rebalance; how often that was is counted.
 """
@@ -54,7 +54,6 @@ class Members:
                 "auto.offset.reset": "earliest",
                 "fetch.wait.max.ms": 100,
                 "fetch.error.backoff.ms": 100,
-                "on_commit": self._answered,
                 "error_cb": self._told,
                 **IMPATIENT,
             }
@@ -69,20 +68,29 @@ class Members:
                 else:
                     self._told(error)
             if messages:
-                self._commit(member, wait=False)
-        self._commit(member, wait=True)
+                self._commit(member)
+        self._commit(member)
         member.close()
 
-    def _commit(self, member: Consumer, *, wait: bool) -> None:
+    def _commit(self, member: Consumer) -> None:
+        """Commit what was read, and wait: what librdkafka sends again without being waited for may
+        overtake a later commit, and undo it.
+        """
         try:
-            if wait:
-                member.commit(asynchronous=False)
-            else:
-                member.commit(asynchronous=True)
+            places = member.commit(asynchronous=False)
         except KafkaException as raised:
             error: KafkaError = raised.args[0]
             if error.code() != KafkaError._NO_OFFSET:
-                self._journal.complain("group", f"commit: {error.name()} {error.str()}")
+                with self._lock:
+                    self.refused[error.name()] += 1
+            return
+        with self._lock:
+            for place in places or ():
+                if place.error is None:
+                    known = self._committed[place.partition]
+                    self._committed[place.partition] = max(known, place.offset)
+                else:
+                    self.refused[place.error.name()] += 1
 
     def _assigned(self, member: Consumer, places: list[TopicPartition]) -> None:
         with self._lock:
@@ -98,16 +106,6 @@ class Members:
             self._journal.complain("group", f"{number}@{offset} came, @{expected} never did")
         if offset < committed:
             self._journal.complain("group", f"{number}@{offset} came, committed was @{committed}")
-
-    def _answered(self, error: KafkaError | None, places: list[TopicPartition]) -> None:
-        with self._lock:
-            if error is not None:
-                self.refused[error.name()] += 1
-            for place in places:
-                if error is None and place.error is None:
-                    self._committed[place.partition] = max(
-                        self._committed[place.partition], place.offset
-                    )
 
     def _told(self, error: KafkaError) -> None:
         if not is_transient(error):

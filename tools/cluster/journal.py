@@ -54,6 +54,8 @@ class Journal:
         """(partition, value) acknowledged by a broker that no longer knew where it is."""
         self.wrong: Counter[str] = Counter()
         self.lines: list[str] = []
+        self.notes: list[str] = []
+        """What may explain them."""
         self._values = [array("q") for _ in range(partitions)]
         self._vouched = [bytearray() for _ in range(partitions)]
         self._watermarks = [0] * partitions
@@ -64,6 +66,11 @@ class Journal:
         assert kind in KINDS
         with self._lock:
             self._complain(kind, line)
+
+    def note(self, line: str) -> None:
+        """Something happened that is not wrong by itself."""
+        with self._lock:
+            self.notes.append(line)
 
     def _complain(self, kind: str, line: str) -> None:
         self.wrong[kind] += 1

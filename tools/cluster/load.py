@@ -5,6 +5,7 @@ Each acknowledgement, each record read and each high watermark goes into the jou
 pass nothing else on, and end when told.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Mapping
@@ -35,6 +36,19 @@ IMPATIENT: Mapping[str, Any] = {
 (a minute), so that what is measured is the cluster, and requests are repeated often."""
 
 
+class Bumps(logging.Handler):
+    """Keeps why librdkafka took another epoch: what was not answered before may be there twice then."""
+
+    def __init__(self, journal: Journal) -> None:
+        super().__init__()
+        self._journal = journal
+
+    def emit(self, record: logging.LogRecord) -> None:
+        said = record.getMessage()
+        if "epoch bump" in said:
+            self._journal.note(f"{time.monotonic():.3f} {said}")
+
+
 class Producers:
     """Idempotent producers that together send so many records a second, to all partitions in turn."""
 
@@ -62,6 +76,8 @@ class Producers:
             thread.start()
 
     def _run(self, bootstrap: str, number: int) -> None:
+        logger = logging.Logger(f"producer {number}")
+        logger.addHandler(Bumps(self._journal))
         producer = Producer(
             {
                 "bootstrap.servers": bootstrap,
@@ -76,7 +92,10 @@ class Producers:
                 "retry.backoff.max.ms": 300,
                 "error_cb": partial(self._told, number),
                 **IMPATIENT,
-            }
+                "debug": "eos",
+                "log_level": 7,
+            },
+            logger=logger,
         )
         began, sequence = time.monotonic(), 0
         while not self._stop.is_set():

@@ -103,6 +103,9 @@ class Outcome:
         self.acknowledged += journal.acknowledged_count
         self.without_offset += len(journal.without_offset)
         self.wrong.update(journal.wrong)
+        if journal.lines:
+            for note in journal.notes:
+                stage.say(f"  {note}")
         self.violations += [f"{name}: {line}" for line in journal.lines]
 
     def unavailability(self) -> dict[str, tuple[int, float, float]]:

@@ -43,6 +43,7 @@ SHAPES = (
     Shape("leader bounced", bounces.leader_bounced),
     Shape("rolling restart", bounces.rolling_restart),
     Shape("diverging tail", bounces.diverging_tail),
+    Shape("last in sync killed", bounces.last_in_sync_killed, {"min.insync.replicas": "1"}),
     Shape("log directory lost", disks.directory_lost),
     Shape("directory wiped", disks.directory_wiped),
     Shape("power cut of one", disks.power_cut_of_one),

@@ -1,15 +1,18 @@
 """Brokers that go and come back: at once, one after the other, with a tail that nobody else has."""
 
 import re
+import time
 
 from tools.cluster.cluster import Broker
 from tools.cluster.replicas import content
+from tools.cluster.scene import Shape
 from tools.cluster.stage import Stage
 from tools.subject.wait import until
 
 BOUNCES = 5
 CUT = re.compile(r"-\d+ is cut from \d+ to \d+")
 ELECTED_S = 60.0
+UNLED_S = 0.5
 TAIL_BYTES = 800
 """A few batches."""
 
@@ -54,6 +57,37 @@ def diverging_tail(stage: Stage) -> None:
         old.start()
     if not CUT.search(_log(old)[logged:]):
         stage.journal.complain("replicas", f"{old.name} cut nothing, and had a tail of its own")
+
+
+def last_in_sync_killed(stage: Stage) -> None:
+    """Leave one replica in sync, kill it, and let the others wait for it, who lack records."""
+    scene = stage.scene
+    with stage.disturbance("last in sync killed"):
+        last = scene.leader_of(0)
+        others = scene.others(last)
+        for other in others:
+            other.pause()
+        until("one is in sync", lambda: _is_alone(scene.shape(), last), ELECTED_S)
+        stage.await_heard("one is in sync")
+        last.kill9()
+        for other in others:
+            other.resume()
+        numbers = {other.number for other in others}
+        until("the others live", lambda: scene.shape().brokers == numbers, ELECTED_S)
+        over = time.monotonic() + UNLED_S
+        while time.monotonic() < over:
+            leaders = scene.shape().leaders
+            if numbers & set(leaders.values()):
+                stage.journal.complain("lost", f"elected without being in sync: {leaders}")
+                break
+        last.start()
+
+
+def _is_alone(shape: Shape, broker: Broker) -> bool:
+    """Whether a broker leads everything, and nobody else is in sync."""
+    return set(shape.leaders.values()) == {broker.number} and all(
+        members == (broker.number,) for members in shape.in_sync.values()
+    )
 
 
 def _has_more(stage: Stage, one: Broker, others: list[Broker]) -> bool:

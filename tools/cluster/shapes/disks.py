@@ -5,6 +5,7 @@ was written: what was not flushed is partly gone, and what was follows by bytes 
 """
 
 import shutil
+import time
 import uuid
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from tools.subject.wait import until
 
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 GONE_S = 60.0
+ALONE_S = 60.0
+UNLED_S = 0.5
 GARBAGE_BYTES = (1, 5_000)
 
 
@@ -41,27 +44,32 @@ def _lose_directory(stage: Stage, broker: Broker, kind: str) -> None:
 
 
 def directory_wiped(stage: Stage) -> None:
-    """Empty a log directory while its broker is stopped cleanly, and kill who leads after that."""
+    """Empty a log directory of a broker that may be elected, while it is stopped; start it first."""
     with stage.disturbance("directory wiped while stopped"):
-        broker = stage.scene.leader_of(0)
-        broker.stop()
-        directory = _directory(stage, broker)
+        wiped = stage.scene.leader_of(0)
+        one, other = stage.scene.others(wiped)
+        directory = _directory(stage, wiped)
+        held = [n for n in range(PARTITIONS) if _is_in(stage, wiped, n, directory)]
+        one.stop()
+        wiped.stop()
+        other.kill9()
         shutil.rmtree(directory)
         directory.mkdir()
-        broker.start()
-        _kill_next(stage, broker)
+        _start_alone(stage, wiped, held)
+        stage.cluster.start()
 
 
 def power_cut_of_one(stage: Stage) -> None:
-    """Cut the power of a leader, which loses what it had not flushed, then kill the next one."""
+    """Cut the power of a broker in sync, which loses what it had not flushed; start it first."""
     with stage.disturbance("power cut of one"):
         broker = stage.scene.leader_of(0)
-        broker.kill9()
+        for each in stage.cluster.present:
+            each.kill9()
         for partition in range(PARTITIONS):
             _damage(stage, broker, partition, keep_all=False)
         _reboot(stage, broker)
-        broker.start()
-        _kill_next(stage, broker)
+        _start_alone(stage, broker, list(range(PARTITIONS)))
+        stage.cluster.start()
 
 
 def power_cut_of_all(stage: Stage) -> None:
@@ -77,12 +85,17 @@ def power_cut_of_all(stage: Stage) -> None:
         stage.cluster.heal()
 
 
-def _kill_next(stage: Stage, broker: Broker) -> None:
-    """Kill another that leads: if the first were believed to have everything, it would lead now."""
-    leaders = set(stage.scene.shape().leaders.values()) - {broker.number, -1}
-    other = stage.cluster.brokers[stage.chance.choice(sorted(leaders))]
-    other.kill9()
-    other.start()
+def _start_alone(stage: Stage, broker: Broker, held: list[int]) -> None:
+    """Start one before all others, who knows that it may lack records of `held`: it must not lead."""
+    scene = stage.scene
+    broker.start()
+    until("it is alone", lambda: scene.shape().brokers == {broker.number}, ALONE_S)
+    over = time.monotonic() + UNLED_S
+    while time.monotonic() < over:
+        led = [n for n, leader in scene.shape().leaders.items() if leader == broker.number]
+        if wrong := sorted(set(led) & set(held)):
+            stage.journal.complain("lost", f"{broker.name} leads {wrong}, and lacks records")
+            return
 
 
 def _directory(stage: Stage, broker: Broker) -> Path:

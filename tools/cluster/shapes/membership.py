@@ -14,20 +14,26 @@ from ottla.client.operations import Operations
 from ottla.client.sockets import Sockets
 from ottla.model.ids import TopicPartition
 
+SLOW_KBIT_PER_S = 500
+"""So that the new replicas lack records for a while."""
 MOVED_S = 60.0
 COMMAND_S = 120.0
 
 
 def reassignment(stage: Stage) -> None:
     """Move every partition to three brokers drawn by chance, of four, while two are bounced."""
+    network = stage.cluster.network
+    assert network is not None
     stage.cluster.admit(4)
     numbers = [broker.number for broker in stage.cluster.present]
     targets = {n: stage.chance.sample(numbers, stage.replicas) for n in range(PARTITIONS)}
     with stage.disturbance("moved, and two bounced"):
+        network.slow(stage.cluster.brokers[4].machine, SLOW_KBIT_PER_S)
         asyncio.run(_reassign(stage, targets))
         for broker in stage.chance.sample(stage.cluster.present, 2):
             broker.kill9()
             broker.start()
+        network.heal()
         until("everything has moved", lambda: stage.scene.placed() == targets, MOVED_S)
 
 
