@@ -38,6 +38,7 @@ PARTS = (
     "groups",
     "shares",
     "cluster",
+    "cluster-transactions",
     "power",
     "kill9",
     "cluster-faults",
@@ -54,6 +55,7 @@ SIMULATED = {
     "groups": "groups",
     "shares": "shares",
     "cluster": "cluster",
+    "cluster-transactions": "transactions over a cluster",
 }
 """Tables of simulated lives, and what is lived through in each."""
 

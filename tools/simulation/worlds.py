@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from tools.simulation import run as records
 from tools.simulation.cluster import run as cluster
+from tools.simulation.cluster import transactional
 from tools.simulation.groups import run as groups
 from tools.simulation.life import Ran
 from tools.simulation.shares import run as shares
@@ -15,5 +16,6 @@ WORLDS: dict[str, Callable[..., Ran]] = {
     "groups": groups.run,
     "shares": shares.run,
     "cluster": cluster.run,
+    "cluster-transactions": transactional.run,
 }
 """Each is called with a seed, and perhaps `trace`, a list for every line of what happened."""

@@ -176,10 +176,13 @@ async def _create_elsewhere(
     )
     outcomes: dict[TopicName, TopicImage | ApiError] = {}
     for row in answer.topics:
-        if row.error_code:
-            outcomes[row.name] = ApiError(ErrorCode(row.error_code), row.error_message)
-        else:
+        code = ErrorCode(row.error_code)
+        if code in (ErrorCode.NONE, ErrorCode.TOPIC_ALREADY_EXISTS):
+            # Also of one made by somebody else a moment ago this broker may not have heard yet.
             await forwarder.followed(partial(_has_topic, row.name))
+        if code:
+            outcomes[row.name] = ApiError(code, row.error_message)
+        else:
             outcomes[row.name] = broker.image.topics[row.name]
     return outcomes
 

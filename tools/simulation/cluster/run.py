@@ -100,7 +100,7 @@ async def _live(seed: int, world: ClusterWorld, faults: list[Fault]) -> None:
     history.fetched = Watched(world)
     history.listed = Watched(world)
     hosts = [f"10.0.1.{number}" for number in range(7)]
-    await _created(world, hosts[6])
+    await created(world, hosts[6])
     writers: dict[str, Any] = {
         f"idem{number}": LibraryProducer(
             world,  # type: ignore[arg-type]
@@ -141,7 +141,7 @@ async def _live(seed: int, world: ClusterWorld, faults: list[Fault]) -> None:
     await world.finish()
 
 
-async def _created(world: ClusterWorld, host: str) -> None:
+async def created(world: ClusterWorld, host: str) -> None:
     """The topic is there, and everybody who has a replica is in sync."""
     await world.settled(SETTLE_LIMIT_S)
     async with view_of(world, host, retry_timeout_ms=30_000) as view:
