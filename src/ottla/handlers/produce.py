@@ -330,6 +330,15 @@ class Guard:
             return
         refused = self._refused.get((replica.name, produced.producer_id))
         if refused is not None:
+            log = replica.log
+            if refused.code in _FOR_NOW and log.is_open:
+                # What is sent behind it waits for it.
+                log.producers.refused(
+                    produced.producer_id,
+                    produced.producer_epoch,
+                    produced.base_sequence,
+                    refused.code,
+                )
             raise refused
         producer = (produced.producer_id, produced.producer_epoch)
         try:
@@ -357,6 +366,8 @@ class Guard:
             return ApiError(ErrorCode.NOT_ENOUGH_REPLICAS, message)
         return ApiError(code, error.message)
 
+
+_FOR_NOW = (ErrorCode.NOT_ENOUGH_REPLICAS, ErrorCode.CONCURRENT_TRANSACTIONS)
 
 _TRY_AGAIN = (
     ErrorCode.COORDINATOR_LOAD_IN_PROGRESS,

@@ -222,13 +222,11 @@ class ProducerStates:
     ) -> None:
         """A batch was refused, for now, before it was looked at; if it is the next, others wait.
 
-        As `found_no_room`; of a producer that is not known nobody can say what is next.
+        As `found_no_room`; of a producer that is not known, only the very first can be the next.
         """
         producer = self.producers.get(producer_id)
-        if producer is None:
-            return
         next_sequence = 0
-        if producer_epoch == producer.producer_epoch and producer.batches:
+        if producer is not None and producer_epoch == producer.producer_epoch and producer.batches:
             next_sequence = (producer.batches[-1].last_sequence + 1) & SEQUENCE_MASK
         if base_sequence == next_sequence:
             if len(self._turns) >= MOST_TURNS:

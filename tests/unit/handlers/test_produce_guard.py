@@ -13,7 +13,13 @@ from ottla.model.ids import TopicPartition
 from ottla.testing.loop import VirtualLoop
 from ottla.wire.generated.produce import PartitionProduceData, PartitionProduceResponse
 
-REPLICA: Any = SimpleNamespace(name=TopicPartition("out", 0))
+TURNS: list[Any] = []
+REPLICA: Any = SimpleNamespace(
+    name=TopicPartition("out", 0),
+    log=SimpleNamespace(
+        is_open=True, producers=SimpleNamespace(refused=lambda *turn: TURNS.append(turn))
+    ),
+)
 BATCH = bytes(batch(producer_id=100, producer_epoch=1, base_sequence=0, transactional=True))
 
 
@@ -49,7 +55,7 @@ def admitted(*codes: ErrorCode, backoff_ms: int = 20) -> tuple[list[int], ErrorC
         loop.run_until_complete(guard.admit([(row, data, REPLICA)]))
     finally:
         loop.close()
-    produced: Any = SimpleNamespace(producer_id=100, producer_epoch=1)
+    produced: Any = SimpleNamespace(producer_id=100, producer_epoch=1, base_sequence=0)
     told = ErrorCode.NONE
     try:
         guard.check(REPLICA, produced)
@@ -88,3 +94,19 @@ def test_not_at_all_where_one_wait_is_longer_than_all_of_them_may_be() -> None:
 )
 def test_other_errors_are_told_at_once(code: ErrorCode, told: ErrorCode) -> None:
     assert admitted(code) == ([0], told)
+
+
+@pytest.mark.parametrize(
+    ("code", "waited_for"),
+    [
+        (ErrorCode.NOT_COORDINATOR, [(100, 1, 0, ErrorCode.NOT_ENOUGH_REPLICAS)]),
+        (ErrorCode.NETWORK_EXCEPTION, [(100, 1, 0, ErrorCode.NOT_ENOUGH_REPLICAS)]),
+        (ErrorCode.PRODUCER_FENCED, []),
+    ],
+)
+def test_what_is_sent_behind_a_batch_that_is_to_come_again_waits_for_it(
+    code: ErrorCode, waited_for: list[Any]
+) -> None:
+    TURNS.clear()
+    admitted(code)
+    assert waited_for == TURNS

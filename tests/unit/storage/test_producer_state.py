@@ -85,7 +85,8 @@ def test_what_follows_a_batch_that_was_refused_for_now_is_refused_for_the_same_r
     partition = Partition()
     few = ErrorCode.NOT_ENOUGH_REPLICAS
     partition.states.refused(1, 0, 0, few)
-    assert partition.send(0, 3) == 0, "nobody knew what is next"
+    assert partition.refused(3) is few, "the first of all comes first"
+    assert partition.send(0, 3) == 0
     for sequence in (3, 5, 6):
         partition.states.refused(1, 0, sequence, few)
     assert partition.refused(5) is few
