@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import nullcontext as nothing_raised
+from functools import partial
 from random import Random
 
 import pytest
@@ -365,6 +366,17 @@ def test_clients_are_told_of_brokers_also_when_the_leases_of_all_ran_out() -> No
     simulate(program)
 
 
+async def produce_to(world: ClusterWorld, view: ClusterView, broker: int, sequence: int) -> int:
+    """One batch of producer 1 to partition 0 of topic t, with acks=all; the error code."""
+    link = await view.link(broker)
+    records = batch(b"x", producer_id=1, producer_epoch=0, base_sequence=sequence)
+    request = produce_request("t", records)
+    request.topic_data[0].topic_id = world.image(broker).topics["t"].topic_id
+    answer = await link.request(request, timeout_ms=30_000)
+    code: int = answer.responses[0].partition_responses[0].error_code
+    return code
+
+
 def test_what_follows_a_batch_refused_for_want_of_replicas_is_not_out_of_order() -> None:
     """Sent one behind the other; a replica joins between the two."""
 
@@ -374,19 +386,9 @@ def test_what_follows_a_batch_refused_for_want_of_replicas_is_not_out_of_order()
             configs = {"min.insync.replicas": "2", "retention.ms": "-1"}
             await Admin(view).create_topic("t", partitions=1, replication_factor=2, configs=configs)
             state = world.image(1).topics["t"].partitions[0]
-            topic_id = world.image(1).topics["t"].topic_id
             (follower,) = set(state.replicas) - {state.leader}
             await view.refresh(["t"])
-            link = await view.link(state.leader)
-
-            async def produce(sequence: int) -> int:
-                records = batch(b"x", producer_id=1, producer_epoch=0, base_sequence=sequence)
-                request = produce_request("t", records)
-                request.topic_data[0].topic_id = topic_id
-                answer = await link.request(request, timeout_ms=30_000)
-                code: int = answer.responses[0].partition_responses[0].error_code  # type: ignore[attr-defined]
-                return code
-
+            produce = partial(produce_to, world, view, state.leader)
             assert await produce(0) == 0
             await world.stop(follower)
             leader = world.brokers[state.leader]
@@ -397,6 +399,27 @@ def test_what_follows_a_batch_refused_for_want_of_replicas_is_not_out_of_order()
             await world.start(follower)
             await world.until("it is not", lambda: not next(iter(leader.replicas)).is_limited)
             assert await produce(2) == few
+            assert [await produce(1), await produce(2)] == [0, 0]
+
+    simulate(program)
+
+
+def test_what_follows_a_batch_that_came_before_the_election_is_not_out_of_order() -> None:
+    async def program(world: ClusterWorld) -> None:
+        await three(world)
+        async with world.view() as view:
+            configs = {"retention.ms": "-1"}
+            await Admin(view).create_topic("t", partitions=1, replication_factor=2, configs=configs)
+            state = world.image(1).topics["t"].partitions[0]
+            (follower,) = set(state.replicas) - {state.leader}
+            await view.refresh(["t"])
+            assert await produce_to(world, view, state.leader, 0) == 0
+            produce = partial(produce_to, world, view, follower)
+            assert await produce(1) == ErrorCode.NOT_LEADER_OR_FOLLOWER
+            await world.stop(state.leader)
+            elected = next(iter(world.brokers[follower].replicas.of_topic("t")))
+            await world.until("it leads", lambda: elected.is_leader)
+            assert await produce(2) == ErrorCode.NOT_LEADER_OR_FOLLOWER
             assert [await produce(1), await produce(2)] == [0, 0]
 
     simulate(program)

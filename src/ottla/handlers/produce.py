@@ -145,7 +145,7 @@ def _resolve(
             if kept is not None and kept[0] == revision and kept[1].is_leader:
                 replica = kept[1]
             else:
-                found = find(context, topic, data.index)
+                found = find(context, topic, data.index, data.records)
                 if isinstance(found, ApiError):
                     refuse(row, found)
                     replica = None
@@ -170,7 +170,9 @@ def _resolve(
     return batches, expand
 
 
-def find(context: Context, topic: TopicProduceData, index: PartitionId) -> Partition | ApiError:
+def find(
+    context: Context, topic: TopicProduceData, index: PartitionId, records: Buffer | None = None
+) -> Partition | ApiError:
     """Where a batch goes, or why it may not."""
     by_id = context.api_version >= FIRST_WITH_IDS
     found = topic_of(context, "WRITE", topic.name, topic.topic_id, by_id=by_id)
@@ -181,7 +183,12 @@ def find(context: Context, topic: TopicProduceData, index: PartitionId) -> Parti
             ErrorCode.INVALID_TOPIC_EXCEPTION, f"Cannot append to internal topic {found.name}"
         )
     replica = leader_of(context, found, index)
-    return ApiError(replica) if isinstance(replica, ErrorCode) else replica
+    if not isinstance(replica, ErrorCode):
+        return replica
+    ours = context.broker.replicas.find(found.topic_id, index)
+    if ours is not None:
+        _let_wait(ours, records, replica)
+    return ApiError(replica)
 
 
 def _check_unanswered(batches: list[Batch]) -> None:
@@ -254,14 +261,19 @@ def _check_acks(replica: Partition, acks_all: bool, records: Buffer | None) -> N
     try:
         replica.check_acks(acks_all)
     except ApiError as error:
-        log = replica.log
-        if records is not None and len(records) >= HEADER_SIZE and log.is_open:
-            header = read_header(records)
-            if header.producer_id >= 0:
-                log.producers.refused(
-                    header.producer_id, header.producer_epoch, header.base_sequence, error.code
-                )
+        _let_wait(replica, records, error.code)
         raise
+
+
+def _let_wait(replica: Partition, records: Buffer | None, code: ErrorCode) -> None:
+    """A batch is refused for now: what its producer sent behind it is, too, when it comes."""
+    log = replica.log
+    if records is not None and len(records) >= HEADER_SIZE and log.is_open:
+        header = read_header(records)
+        if header.producer_id >= 0:
+            log.producers.refused(
+                header.producer_id, header.producer_epoch, header.base_sequence, code
+            )
 
 
 async def produce_in_transaction(
