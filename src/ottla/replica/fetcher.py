@@ -88,7 +88,8 @@ class Fetchers:
         if at is not None and not (wanted and at.leader == leader):
             del self._at[partition]
             at.remove(partition)
-            if not at.plan.followed:
+            # It may have ended before this: what fails on disk leaves its plan by itself.
+            if not at.plan.followed and self._fetchers.get(at.leader) is at:
                 del self._fetchers[at.leader]
                 self._end(at)
         if wanted and not self._closed:

@@ -174,6 +174,28 @@ def test_who_leads_itself_fetches_no_more(play: Callable[..., None]) -> None:
     play(scenario)
 
 
+class Elsewhere:
+    """A replica that broker 1 leads; nothing of it is fetched before it is given up."""
+
+    def __init__(self, number: int) -> None:
+        self.topic, self.partition, self.topic_id = "u", number, bytes(16)
+        self.leader, self.leader_epoch, self.is_leader = 1, 1, False
+
+
+def test_a_fetcher_ends_once_whatever_failed_on_disk_before(play: Callable[..., None]) -> None:
+    async def scenario(world: World) -> None:
+        failed, other = Elsewhere(0), Elsewhere(1)
+        for replica in (failed, other):
+            world.fetchers.follow(replica)  # type: ignore[arg-type]
+        world.fetchers._at[failed].plan.remove((failed.topic_id, 0))  # type: ignore[index]
+        for replica in (other, failed):
+            replica.leader = -1
+            world.fetchers.follow(replica)  # type: ignore[arg-type]
+        assert len(world.fetchers) == 0
+
+    play(scenario)
+
+
 def test_a_leader_that_is_away_is_tried_again_now_and_then(play: Callable[..., None]) -> None:
     async def scenario(world: World) -> None:
         world.down = {1}
