@@ -8,6 +8,7 @@ takes for dead is not waited for.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Generic, TypeVar
 
 from ottla.broker.peers import Peers
@@ -19,6 +20,8 @@ from ottla.net.peer import Link
 log = logging.getLogger("ottla.batched")
 
 T = TypeVar("T")
+
+GONE = "the broker is not there any more"
 
 
 class Batched(Generic[T]):
@@ -50,6 +53,7 @@ class Batched(Generic[T]):
         if broker_id not in self._senders:
             sending = asyncio.get_running_loop().create_task(self._send_all(broker_id))
             self._senders[broker_id] = sending
+            sending.add_done_callback(partial(self._ended, broker_id))
 
     def follow(self, image: Image) -> None:
         """Wait no longer for brokers that are not there any more."""
@@ -75,7 +79,7 @@ class Batched(Generic[T]):
 
     async def _send_all(self, broker_id: BrokerId) -> None:
         under_way: list[T] = []
-        why = f"broker {broker_id} is not there any more"
+        why = GONE
         try:
             while unsent := self._unsent.pop(broker_id, None):
                 under_way, waiting = self._split(unsent)
@@ -94,7 +98,15 @@ class Batched(Generic[T]):
             log.exception("to broker %d nothing was sent", broker_id)
             why = str(error)
         finally:
-            del self._senders[broker_id]
-            left = under_way + self._unsent.pop(broker_id, [])
-            if left and not self._is_closed:
-                self._failed(left, why)
+            self._give_up(broker_id, under_way, why)
+
+    def _ended(self, broker_id: BrokerId, sender: "asyncio.Task[None]") -> None:
+        """One that was cancelled before its first step has tidied nothing up."""
+        if self._senders.get(broker_id) is sender:
+            self._give_up(broker_id, [], GONE)
+
+    def _give_up(self, broker_id: BrokerId, under_way: list[T], why: str) -> None:
+        del self._senders[broker_id]
+        left = under_way + self._unsent.pop(broker_id, [])
+        if left and not self._is_closed:
+            self._failed(left, why)

@@ -190,6 +190,21 @@ def test_a_broker_that_the_cluster_takes_for_dead_is_not_waited_for() -> None:
     run(life)
 
 
+def test_a_broker_that_dies_in_the_turn_in_which_it_is_to_be_asked_is_asked_when_it_is_back() -> (
+    None
+):
+    async def life(broker: Broker) -> None:
+        broker.write(0)
+        broker.markers.follow(image_of(1, 3))
+        await turns()
+        assert broker.heard == {0: "NETWORK_EXCEPTION"}
+        broker.write(1)
+        await turns()
+        assert broker.heard[1] == "NONE"
+
+    run(life)
+
+
 def test_what_is_coordinated_elsewhere_by_now_leaves_the_queue() -> None:
     async def life(broker: Broker) -> None:
         broker.go.clear()
