@@ -92,6 +92,7 @@ class Writer:
 
     async def _write(self, producer: TransactionalProducer, number: int, values: list[str]) -> str:
         partitions = self._world.shape.partitions
+        is_whole = False
         producer.begin()
         try:
             for record in range(self._chance.randint(1, 4)):
@@ -102,9 +103,10 @@ class Writer:
             offsets = {TopicPartition(TOPIC, 0): number}
             await producer.send_offsets(f"group of {self.name}", offsets)
             await producer.flush()
+            is_whole = producer.failure is None
         except (ApiError, PeerError):
             pass
-        if producer.failure is not None or self._chance.random() < 0.2:
+        if not is_whole or self._chance.random() < 0.2:
             with suppress(ApiError, PeerError):
                 await producer.abort()
             return ABORTED
