@@ -5,18 +5,23 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import click
 from tools.kafka import RealKafka
 from tools.subject import Ottla, free_port
 
-from benchmarks import compare, java_tools
-from benchmarks.cases import CASES, LONE, NEEDS, Lone
+from benchmarks import clusters, compare, java_tools
+from benchmarks.cases import CASES, LONE, LONE_TOGETHER, NEEDS, TOGETHER, Case, Lone
+from benchmarks.clusters import Together
 from benchmarks.measure import Contestant, Figures
 from benchmarks.results import ON, Run
+
+Subject = TypeVar("Subject", Contestant, Together)
+Made = Callable[[Path, str | None, Mapping[str, str]], dict[str, Subject]]
 
 SETTINGS = {
     "group.initial.rebalance.delay.ms": "0",
@@ -29,9 +34,9 @@ ATTEMPTS = 3
 
 
 def contestants(
-    folder: Path, only: str | None, settings: Mapping[str, str] = SETTINGS
+    folder: Path, only: str | None, settings: Mapping[str, str]
 ) -> dict[str, Contestant]:
-    """The two, not started, each with a folder of its own."""
+    """One broker of each kind, not started, each with a folder of its own."""
     both: dict[str, Contestant] = {}
     if only != "ottla":
         both["kafka"] = RealKafka(home=folder / "kafka", extra=dict(settings))
@@ -39,6 +44,18 @@ def contestants(
         (folder / "ottla").mkdir(parents=True)
         data = folder / "ottla" / "data"
         both["ottla"] = Ottla(data, port=free_port(), settings=dict(settings))
+    return both
+
+
+def three_of_each(
+    folder: Path, only: str | None, settings: Mapping[str, str]
+) -> dict[str, Together]:
+    """Three brokers of each kind, not started."""
+    both: dict[str, Together] = {}
+    if only != "ottla":
+        both["kafka"] = clusters.kafka(folder / "kafka", settings)
+    if only != "kafka":
+        both["ottla"] = clusters.ottla(folder / "ottla", settings)
     return both
 
 
@@ -64,7 +81,9 @@ class Report:
         """One line of progress."""
         click.echo(f"[{time.monotonic() - self._began:6.0f} s] {text}")
 
-    def keep(self, case: str, subject: Contestant, number: int, figures: Figures) -> None:
+    def keep(
+        self, case: str, subject: Contestant | Together, number: int, figures: Figures
+    ) -> None:
         """One round."""
         if self._disk is not None:
             case = f"{case}{ON}{self._disk}"
@@ -74,17 +93,24 @@ class Report:
         self.say(f"{case} round {number}{untimed}, {subject.name}: {shown}")
 
 
-def by_turns(name: str, rounds: int, only: str | None, report: Report) -> None:
-    """Run a case on a fresh pair of brokers that stay up; who goes first changes each round."""
-    needed = NEEDS.get(name)
-    cases = (needed, name) if needed else (name,)
-    untimed = CASES[name].untimed
+def by_turns(
+    cases: Mapping[str, Case[Subject]],
+    make: Made[Subject],
+    rounds: int,
+    only: str | None,
+    report: Report,
+) -> None:
+    """Run cases on fresh contestants that stay up; who goes first changes each round.
+
+    The last of `cases` is the one that was asked for, the others are what it needs.
+    """
+    *_, last = cases.values()
     with scratch() as folder:
-        pair = contestants(folder, only)
+        pair = make(folder, only, SETTINGS)
         try:
             for subject in pair.values():
                 subject.start()
-            for number in range(1 - untimed, rounds + 1):
+            for number in range(1 - last.untimed, rounds + 1):
                 order = list(pair.values())
                 for subject in order if number % 2 else reversed(order):
                     a_round(cases, subject, number, report)
@@ -94,33 +120,43 @@ def by_turns(name: str, rounds: int, only: str | None, report: Report) -> None:
                 subject.kill9()
 
 
-def a_round(cases: tuple[str, ...], subject: Contestant, number: int, report: Report) -> None:
+def a_round(
+    cases: Mapping[str, Case[Subject]], subject: Subject, number: int, report: Report
+) -> None:
     """One round of one case, and of what it needs; a round that fails is said and repeated.
 
     An idempotent producer of a busy broker may lose a batch to its delivery timeout; such a round
     says nothing about speed. Three failures in a row are a failure.
     """
+    *_, name = cases
     for attempt in range(ATTEMPTS):
         try:
-            for case in cases:
+            for each, case in cases.items():
                 os.sync()
-                figures = CASES[case].run(subject, number + attempt * 1000)
-                report.keep(case, subject, number, figures)
+                figures = case.run(subject, number + attempt * 1000)
+                report.keep(each, subject, number, figures)
             return
         except RuntimeError as problem:
             last = str(problem).strip().splitlines()[-1:]
-            report.say(f"{cases[-1]} round {number}, {subject.name}: failed, {last}")
-    raise RuntimeError(f"{cases[-1]} failed {ATTEMPTS} times on {subject.name}")
+            report.say(f"{name} round {number}, {subject.name}: failed, {last}")
+    raise RuntimeError(f"{name} failed {ATTEMPTS} times on {subject.name}")
 
 
-def alone(name: str, lone: Lone, rounds: int, only: str | None, report: Report) -> None:
-    """Run a measurement on a fresh process each time."""
+def alone(
+    name: str,
+    lone: Lone[Subject],
+    make: Made[Subject],
+    rounds: int,
+    only: str | None,
+    report: Report,
+) -> None:
+    """Run a measurement on fresh processes each time."""
     for number in range(1, (lone.rounds or rounds) + 1):
         for which in ("kafka", "ottla"):
             if only not in (None, which):
                 continue
             with scratch() as folder:
-                subject = contestants(folder, which, {**SETTINGS, **lone.settings})[which]
+                subject = make(folder, which, {**SETTINGS, **lone.settings})[which]
                 try:
                     if lone.running:
                         subject.start()
@@ -129,11 +165,14 @@ def alone(name: str, lone: Lone, rounds: int, only: str | None, report: Report) 
                     subject.kill9()
 
 
+NAMES = [*CASES, *LONE, *TOGETHER, *LONE_TOGETHER]
+
+
 @click.command(
-    help=f"Measure NAMES (all by default): {', '.join([*CASES, *LONE])}. "
+    help=f"Measure NAMES (all by default): {', '.join(NAMES)}. "
     "Rounds are appended to benchmarks/results and docs/benchmarks.md is made anew."
 )
-@click.argument("names", nargs=-1, type=click.Choice([*CASES, *LONE]))
+@click.argument("names", nargs=-1, type=click.Choice(NAMES))
 @click.option("--rounds", default=3, show_default=True, help="Timed rounds, after the untimed.")
 @click.option(
     "--disk",
@@ -152,10 +191,17 @@ def main(names: tuple[str, ...], rounds: int, only: str | None, disk: str | None
             chosen.append(needer)
     for name in CASES:
         if name in chosen and name not in NEEDS.values():
-            by_turns(name, rounds, only, report)
+            asked = (NEEDS[name], name) if name in NEEDS else (name,)
+            by_turns({each: CASES[each] for each in asked}, contestants, rounds, only, report)
     for name, lone in LONE.items():
         if not names or name in names:
-            alone(name, lone, rounds, only, report)
+            alone(name, lone, contestants, rounds, only, report)
+    for name, case in TOGETHER.items():
+        if not names or name in names:
+            by_turns({name: case}, three_of_each, rounds, only, report)
+    for name, many in LONE_TOGETHER.items():
+        if not names or name in names:
+            alone(name, many, three_of_each, rounds, only, report)
     report.say(f"wrote {compare.write()}")
 
 

@@ -6,7 +6,7 @@ stands for itself (`absolute`).
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 from benchmarks import (
     admin,
@@ -14,11 +14,15 @@ from benchmarks import (
     footprint,
     groups,
     java_tools,
+    replicated,
     ten_gigabytes,
     throughput,
     transactions,
 )
+from benchmarks.clusters import Together
 from benchmarks.measure import Contestant, Figures
+
+Subject = TypeVar("Subject")
 
 
 class Target(NamedTuple):
@@ -42,22 +46,22 @@ class Target(NamedTuple):
         return f"{sign} {self.limit:g}{'x' if self.ratio else ''}"
 
 
-class Case(NamedTuple):
-    """A piece of work done by turns on two brokers, started for it and staying up."""
+class Case(NamedTuple, Generic[Subject]):
+    """A piece of work done by turns on two brokers, or clusters, started for it and staying up."""
 
     letter: str
     title: str
-    run: Callable[[Contestant, int], Figures]
+    run: Callable[[Subject, int], Figures]
     targets: tuple[Target, ...] = ()
     untimed: int = 1
     """Rounds before the timed ones. A JVM gets faster for a long time: some cases come twice."""
 
 
-class Lone(NamedTuple):
-    """A measurement of a process of its own, started for each round."""
+class Lone(NamedTuple, Generic[Subject]):
+    """A measurement of processes of its own, started for each round."""
 
     title: str
-    run: Callable[[Contestant], Figures]
+    run: Callable[[Subject], Figures]
     targets: tuple[Target, ...]
     running: bool
     rounds: int | None = None
@@ -74,7 +78,7 @@ def _rates(records: float, cpu: float) -> tuple[Target, ...]:
 HOT = 10
 """Untimed rounds after which a JVM has compiled what it will."""
 
-CASES: dict[str, Case] = {
+CASES: dict[str, Case[Contestant]] = {
     "small": Case(
         "a",
         "100 B records, 2 producers, linger 5 ms, acks=1, 6 partitions",
@@ -227,7 +231,7 @@ CASES: dict[str, Case] = {
 #: What a case needs to have run before it in the same round.
 NEEDS = {"consume": "kilobyte", "java-consumer": "java-producer"}
 
-LONE: dict[str, Lone] = {
+LONE: dict[str, Lone[Contestant]] = {
     "after-load": Lone(
         "memory after (a), (b), (d) and (c)",
         footprint.after_load,
@@ -279,5 +283,43 @@ LONE: dict[str, Lone] = {
         ),
         running=True,
         rounds=1,
+    ),
+}
+
+TOGETHER: dict[str, Case[Together]] = {
+    "cluster-small": Case(
+        "m",
+        "three brokers: 100 B records, linger 5 ms, acks=all, 6 partitions of 3 replicas",
+        replicated.small_records,
+        (*_rates(1.5, 0.5), Target("together_mib", False, 0.2)),
+    ),
+    "cluster-kilobyte": Case(
+        "m",
+        "the same, 1 KB records",
+        replicated.kilobyte_records,
+        (*_rates(1.5, 0.5), Target("together_mib", False, 0.2)),
+    ),
+    "cluster-single": Case(
+        "m",
+        "the same, one record of 100 B a request",
+        replicated.one_record_a_request,
+        (Target("records_per_s", True, 5.0), Target("together_mib", False, 0.2)),
+    ),
+    "cluster-latency": Case(
+        "m",
+        "three brokers: EndToEndLatency, acks=all, 3 replicas",
+        replicated.latency,
+        (Target("p99_ms", False, 0.7),),
+    ),
+}
+"""Of three brokers together, everything on all of them."""
+
+LONE_TOGETHER: dict[str, Lone[Together]] = {
+    "cluster-failover": Lone(
+        "three brokers, 3,000 partitions of 3 replicas: one broker is killed",
+        replicated.many_partitions_lose_a_broker,
+        (Target("elections_s", False, 3, ratio=False),),
+        running=True,
+        rounds=3,
     ),
 }

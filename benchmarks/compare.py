@@ -4,7 +4,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cases import CASES, LONE, Target
+from benchmarks.cases import CASES, LONE, LONE_TOGETHER, TOGETHER, Target
 from benchmarks.results import ON, rows
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
@@ -16,7 +16,8 @@ Made by `python -m benchmarks.compare` from `benchmarks/results/rounds.jsonl`, w
 round. Each case has a broker of each kind started for it; they take turns, one untimed round first
 (a JVM gets faster for many rounds, so two cases come again after ten); figures are medians of the
 timed rounds of a case's newest run, listed below; a + behind a commit stands for rounds that were
-not committed yet. CPU is user and system time of the broker's process. EndToEndLatency tells
+not committed yet. CPU is user and system time of the broker's process, or of three brokers
+together and, for Ottla, their etcd, as is their memory. EndToEndLatency tells
 percentiles in whole milliseconds: its p99 is below what it can tell.
 
 | | work | figure | Kafka | Ottla | ratio | target | |
@@ -96,6 +97,10 @@ def page() -> str:
             table += lines(f"({case.letter})", title, f"{name}{ON}{disk}", case.targets)
     for name, lone in LONE.items():
         table += lines("", lone.title, name, lone.targets)
+    for name, together in TOGETHER.items():
+        table += lines(f"({together.letter})", together.title, name, together.targets)
+    for name, many in LONE_TOGETHER.items():
+        table += lines("(m)", many.title, name, many.targets)
     return HEAD + "\n".join([*table, "", *sources(), ""])
 
 
@@ -106,6 +111,8 @@ def sources() -> list[str]:
         *CASES,
         *(f"{name}{ON}{disk}" for name in CASES for disk in disks(name)),
         *LONE,
+        *TOGETHER,
+        *LONE_TOGETHER,
     ]:
         for measured in newest(case).values():
             row = measured[0]

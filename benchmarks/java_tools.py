@@ -5,7 +5,7 @@ import re
 
 from tools.kafka import Tools
 
-from benchmarks.measure import Contestant, Figures, a_topic, broker_cpu, without
+from benchmarks.measure import Contestant, Figures, Served, a_topic, broker_cpu, without
 
 PARTITIONS = 6
 RECORDS = 1_000_000
@@ -70,7 +70,12 @@ def consumer_performance(subject: Contestant, number: int) -> Figures:
 
 def end_to_end_latency(subject: Contestant, number: int) -> Figures:
     """(f) EndToEndLatency, acks=all, 100 B: one record at a time, there and back."""
-    topic = a_topic(subject, f"f-{number}", 1)
+    return latency(subject, f"f-{number}", 1)
+
+
+def latency(subject: Served, topic: str, replicas: int) -> Figures:
+    """EndToEndLatency on a topic of one partition, made for it."""
+    a_topic(subject, topic, 1, replicas=replicas)
 
     def work() -> Figures:
         said = TOOLS.check(

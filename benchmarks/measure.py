@@ -5,7 +5,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from confluent_kafka.admin import AdminClient, NewTopic
 from tools.kafka import RealKafka
@@ -17,7 +17,18 @@ Figures = dict[str, float]
 CREATE_S = 120.0
 
 
-def broker_cpu(subject: Contestant, work: Callable[[], Figures]) -> Figures:
+class Served(Protocol):
+    """What clients can use and whose cost can be told: one broker, or several."""
+
+    @property
+    def bootstrap(self) -> str:
+        """host:port for clients, several behind each other."""
+
+    def cpu_seconds(self) -> float:
+        """User and system time so far."""
+
+
+def broker_cpu(subject: Served, work: Callable[[], Figures]) -> Figures:
     """What `work` says, with the broker's CPU seconds while it ran as `cpu_s`."""
     before = subject.cpu_seconds()
     figures = work()
@@ -66,11 +77,16 @@ def probe_during(bootstrap: str, topic: str, work: Callable[[], None]) -> Figure
 
 
 def a_topic(
-    subject: Contestant, name: str, partitions: int, config: dict[str, str] | None = None
+    subject: Served,
+    name: str,
+    partitions: int,
+    config: dict[str, str] | None = None,
+    *,
+    replicas: int = 1,
 ) -> str:
     """Create a topic, and come back when every partition has its leader."""
     admin = AdminClient({"bootstrap.servers": subject.bootstrap, "log_level": 2})
-    new = NewTopic(name, partitions, 1, config=config or {})
+    new = NewTopic(name, partitions, replicas, config=config or {})
     admin.create_topics([new])[name].result(CREATE_S)
 
     def led() -> bool:
@@ -81,7 +97,7 @@ def a_topic(
     return name
 
 
-def without(subject: Contestant, topic: str) -> None:
+def without(subject: Served, topic: str) -> None:
     """Delete a topic that a round is through with."""
     admin = AdminClient({"bootstrap.servers": subject.bootstrap, "log_level": 2})
     admin.delete_topics([topic])[topic].result(CREATE_S)

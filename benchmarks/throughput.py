@@ -1,6 +1,6 @@
 """(a)-(d): librdkafka as fast as it goes, from a process of its own."""
 
-from benchmarks.measure import Contestant, Figures, a_topic, broker_cpu, load, without
+from benchmarks.measure import Contestant, Figures, Served, a_topic, broker_cpu, load, without
 
 PARTITIONS = 6
 PRODUCERS = 2
@@ -13,7 +13,7 @@ ONE_IN_FLIGHT_RECORDS = 10_000
 MICRO = 1e6
 
 
-def _settings(subject: Contestant, **settings: str) -> dict[str, str]:
+def settings_for(subject: Served, **settings: str) -> dict[str, str]:
     return {
         "bootstrap.servers": subject.bootstrap,
         "queue.buffering.max.messages": "1000000",
@@ -22,7 +22,7 @@ def _settings(subject: Contestant, **settings: str) -> dict[str, str]:
     }
 
 
-def _rated(figures: Figures) -> Figures:
+def rated(figures: Figures) -> Figures:
     records = figures["records"]
     return {
         **figures,
@@ -34,7 +34,7 @@ def _rated(figures: Figures) -> Figures:
 def small_records(subject: Contestant, number: int) -> Figures:
     """(a) 100 B records of two producers, linger 5 ms, acks=1, 6 partitions."""
     topic = a_topic(subject, f"a-{number}", PARTITIONS)
-    settings = _settings(subject, linger_ms="5", acks="1")
+    settings = settings_for(subject, linger_ms="5", acks="1")
     figures = broker_cpu(
         subject,
         lambda: load(
@@ -48,14 +48,14 @@ def small_records(subject: Contestant, number: int) -> Figures:
         ),
     )
     without(subject, topic)
-    return _rated(figures)
+    return rated(figures)
 
 
 def kilobyte_records(subject: Contestant, number: int) -> Figures:
     """(b) 1 KB records, linger 5 ms, acks=all, 6 partitions. They stay, for (d)."""
     topic = a_topic(subject, f"b-{number}", PARTITIONS)
-    settings = _settings(subject, linger_ms="5", acks="all")
-    return _rated(
+    settings = settings_for(subject, linger_ms="5", acks="all")
+    return rated(
         broker_cpu(
             subject,
             lambda: load(
@@ -72,7 +72,7 @@ def kilobyte_records(subject: Contestant, number: int) -> Figures:
 
 def _single(subject: Contestant, topic: str, records: int, **settings: str) -> Figures:
     a_topic(subject, topic, 1)
-    chosen = _settings(subject, linger_ms="0", batch_num_messages="1", acks="1", **settings)
+    chosen = settings_for(subject, linger_ms="0", batch_num_messages="1", acks="1", **settings)
     figures = broker_cpu(
         subject,
         lambda: load(
@@ -80,7 +80,7 @@ def _single(subject: Contestant, topic: str, records: int, **settings: str) -> F
         ),
     )
     without(subject, topic)
-    return _rated(figures)
+    return rated(figures)
 
 
 def one_record_a_request(subject: Contestant, number: int) -> Figures:
@@ -117,4 +117,4 @@ def consume(subject: Contestant, number: int) -> Figures:
         ),
     )
     without(subject, topic)
-    return _rated(figures)
+    return rated(figures)

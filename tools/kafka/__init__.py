@@ -1,11 +1,13 @@
 """The real Apache Kafka, for tests and benchmarks: its jars, its tools, its broker."""
 
+from tools.kafka.cluster import KafkaNode, kafka_nodes
 from tools.kafka.jars import VERSION, get, jars, java, missing
 from tools.kafka.server import RealKafka
 from tools.kafka.tools import ToolError, ToolResult, Tools, alone
 
 __all__ = [
     "VERSION",
+    "KafkaNode",
     "RealKafka",
     "ToolError",
     "ToolResult",
@@ -14,5 +16,6 @@ __all__ = [
     "get",
     "jars",
     "java",
+    "kafka_nodes",
     "missing",
 ]
