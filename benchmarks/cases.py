@@ -11,6 +11,7 @@ from typing import Generic, NamedTuple, TypeVar
 from benchmarks import (
     admin,
     durable,
+    fetch_session,
     footprint,
     groups,
     java_tools,
@@ -225,6 +226,12 @@ CASES: dict[str, Case[Contestant]] = {
         "the same, 8 producers",
         transactions.eight_librdkafka,
         untimed=3,
+    ),
+    "fetch-session": Case(
+        "n",
+        "a fetch of one busy partition, in a session of 1 and of 3,000",
+        fetch_session.busy_among_many,
+        (Target("times", False, 1.5, ratio=False),),
     ),
 }
 
