@@ -50,7 +50,7 @@ class MortalProcess:
             server.close()
         for transport in list(self.transports):
             transport.set_protocol(asyncio.Protocol())  # it hears nothing of that
-            transport.abort()
+            self._loop.close_socket(transport)
         for task in list(self.tasks):
             if not task.done():
                 task._log_destroy_pending = False  # type: ignore[attr-defined]
@@ -94,6 +94,18 @@ class MortalLoop(asyncio.SelectorEventLoop):
         if process is not None:
             process.transports.add(transport)
         return transport
+
+    def close_socket(self, transport: Any) -> None:
+        """Close what a dead process left open."""
+        transport.abort()
+        if transport._conn_lost and transport._sock is not None:
+            # It may have been closing already: then abort does nothing, and who would have closed
+            # the socket is dead. To close it twice does no harm.
+            self.call_soon(self._end, transport)
+
+    def _end(self, transport: Any) -> None:
+        if transport._sock is not None:
+            transport._call_connection_lost(None)
 
     def _asyncgen_finalizer_hook(self, generator: Any) -> None:
         """Of the dead, generators need not be run to their end."""

@@ -73,3 +73,28 @@ def test_whoever_was_connected_loses_the_connection() -> None:
         assert heard == ["closed", "refused"]
 
     on_loop(program)
+
+
+def test_a_connection_that_was_being_closed_is_closed() -> None:
+    async def program(process: MortalProcess) -> None:
+        loop = asyncio.get_running_loop()
+
+        class Peer(asyncio.Protocol):
+            def connection_lost(self, error: Exception | None) -> None:
+                closed.set()
+
+        class Server(asyncio.Protocol):
+            def connection_made(self, transport: asyncio.BaseTransport) -> None:
+                accepted.set_result(transport)
+
+        closed = asyncio.Event()
+        accepted: asyncio.Future[asyncio.BaseTransport] = loop.create_future()
+        server = await process.begin(loop.create_server(Server, "127.0.0.1", 0))
+        await loop.create_connection(Peer, *server.sockets[0].getsockname())
+        transport = await accepted
+        process.call(transport.close)
+        process.kill()
+        async with asyncio.timeout(20):
+            await closed.wait()
+
+    on_loop(program)
