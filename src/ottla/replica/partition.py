@@ -37,7 +37,6 @@ from ottla.model.ids import (
     Uuid,
 )
 from ottla.model.isolation import IsolationLevel
-from ottla.model.names import INTERNAL_TOPICS
 from ottla.record.batch import BatchHeader, read_header
 from ottla.record.checksum import Buffer
 from ottla.record.control import EndTxnMarker, build_end_txn_marker
@@ -344,16 +343,12 @@ class Partition:
         """Append one validated batch as leader; offset and epoch are stamped into `batch`.
 
         Raises:
-            ApiError: not the leader; KAFKA_STORAGE_ERROR, the directory is as full as it may be;
-                or what `Log.append` refuses.
+            ApiError: not the leader, or what `Log.append` refuses.
             StorageError: the log directory is offline now.
         """
         if not self.is_leader:
             raise ApiError(ErrorCode.NOT_LEADER_OR_FOLLOWER)
         log = self.log
-        budget = log.directory.budget
-        if budget is not None and self.topic not in INTERNAL_TOPICS:
-            budget.take(len(batch))
         result = log.append(batch, produced, self.leader_epoch, now_ms)
         config = log.config
         if config.flush_messages == DURABLE:

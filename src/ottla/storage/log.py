@@ -22,6 +22,7 @@ from typing import NoReturn
 from ottla.model.errors import ApiError, ErrorCode, StorageError
 from ottla.model.ids import LeaderEpoch, Offset, TopicPartition, Uuid
 from ottla.model.isolation import TimestampType
+from ottla.model.names import INTERNAL_TOPICS
 from ottla.record.batch import (
     CONTROL_FLAG,
     BatchHeader,
@@ -294,7 +295,8 @@ class Log:
         Raises:
             ApiError: what `ProducerStates.check` says; RECORD_LIST_TOO_LARGE,
                 it is larger than a segment may be; KAFKA_STORAGE_ERROR, no
-                room, the log is as before.
+                room or the directory is as full as it may be, the log is as
+                before.
             StorageError: the disk failed, the directory is offline.
         """
         active = self._active
@@ -342,6 +344,9 @@ class Log:
         timestamp = produced.max_timestamp
         append_time_ms = -1
         try:
+            # Behind the check: what came before is acknowledged, however full the directory is.
+            if directory.budget is not None and self._is_limited(origin):
+                directory.budget.take(size)
             if active.must_roll(config, size, timestamp, last_offset, now_ms):
                 active = self.roll_at(base_offset, now_ms)
         except (OSError, ApiError) as error:
@@ -437,6 +442,10 @@ class Log:
             producers.end_offset = self.log_end_offset = header.next_offset
         except BaseException as error:
             self._publication_failed(error)
+
+    def _is_limited(self, origin: AppendOrigin) -> bool:
+        """Whether a full directory refuses this; what coordinators write it takes."""
+        return origin is AppendOrigin.CLIENT and self.partition.topic not in INTERNAL_TOPICS
 
     def _check_marker(
         self, batch: Buffer, produced: ProducedBatch | BatchHeader, transaction_version: int

@@ -1,16 +1,18 @@
 """What goes first when a directory may hold no more, what never goes, and what is refused."""
 
 import pytest
-from tests.unit.storage.parts import ROOT, CountingRandomness, append, batch
+from tests.unit.storage.parts import ROOT, CountingRandomness, append, batch, make_log
 
 from ottla.model.errors import ApiError, ErrorCode
 from ottla.model.ids import TopicPartition
 from ottla.model.names import CONSUMER_OFFSETS
+from ottla.record.batch import read_header
 from ottla.storage.budget import Budget
 from ottla.storage.log import Log
 from ottla.storage.log_config import LogConfig
 from ottla.storage.logs import Logs
 from ottla.storage.memory_disk import MemoryDisk
+from ottla.storage.producer_state import AppendOrigin
 
 VALUE = b"." * 400
 BATCH_BYTES = len(batch(value=VALUE))
@@ -158,3 +160,31 @@ def test_more_than_is_left_is_refused_until_there_is_room() -> None:
     budget.take(100)
     budget.measured(1000, 500)
     budget.take(101)
+
+
+def test_a_full_directory_acknowledges_what_came_again_and_lets_nothing_overtake() -> None:
+    log = make_log()
+    log.directory.budget = budget = Budget(ROOT)
+    budget.measured(BATCH_BYTES * 2, 0)
+
+    def send(sequence: int) -> int:
+        sent = batch(value=VALUE, producer_id=7, producer_epoch=0, base_sequence=sequence)
+        return append(log, sent).base_offset
+
+    assert [send(0), send(1)] == [0, 1]
+    for sequence in (2, 3):  # told OUT_OF_ORDER_SEQUENCE_NUMBER, librdkafka would begin anew
+        with pytest.raises(ApiError) as refused:
+            send(sequence)
+        assert refused.value.code is ErrorCode.KAFKA_STORAGE_ERROR
+    assert [send(0), send(1)] == [0, 1]
+    budget.measured(BATCH_BYTES * 9, 0)
+    assert [send(sequence) for sequence in (2, 3)] == [2, 3]
+
+
+def test_what_coordinators_write_is_taken_by_a_full_directory() -> None:
+    log = make_log()
+    log.directory.budget = Budget(ROOT)
+    log.directory.budget.measured(0, 0)
+    sent = batch(producer_id=7, producer_epoch=0, transactional=True)
+    log.append(sent, read_header(sent), 0, 0, AppendOrigin.COORDINATOR)
+    assert log.log_end_offset == 1
