@@ -148,6 +148,32 @@ def test_who_was_taken_for_dead_is_in_sync_again_though_nothing_is_written() -> 
     simulate(program, min_insync_replicas="2")
 
 
+def test_who_lost_what_was_committed_does_not_lead_those_who_have_it() -> None:
+    """Its process died, its log is garbled since: recovery cuts it below its high watermark."""
+
+    async def program(world: ClusterWorld) -> None:
+        await created(world)
+        async with producing(world) as producer:
+            for number in range(5):
+                await (await producer.send("t", b"%d" % number))
+        await asyncio.sleep(2)  # the high watermarks are written
+        old = leader(world)
+        for follower in [each for each in BROKERS if each != old]:
+            await world.stop(follower)
+            await world.until("it is out", lambda follower=follower: follower not in isr(world))
+        left = world.disks[old].left_by_the_dead()
+        await world.stop(old)
+        world.disks[old] = left
+        left.files["/data/t-0/00000000000000000000.log"].data[-1] ^= 1
+        await world.start(*BROKERS)
+        await world.until("all are in sync again", lambda: isr(world) == {1, 2, 3})
+        await world.until("all have everything", lambda: same_everywhere(world))
+        found = [value for _, value in values(replica(world, old).log)]
+        assert found == [b"%d" % number for number in range(5)]
+
+    simulate(program, min_insync_replicas="2", log_flush_offset_checkpoint_interval_ms="1000")
+
+
 def test_with_flushing_all_have_it_on_disk() -> None:
     async def program(world: ClusterWorld) -> None:
         await created(world)

@@ -242,7 +242,7 @@ class Cluster:
         rebooted = self._before is not None and self._before.boot_id != self._boot_id
         if rebooted and not self._logs.stopped_cleanly and not self._is_durable(topic):
             return Doubt.UNFLUSHED
-        return Doubt.NONE
+        return Doubt.CUT if self._logs.lacks_committed(log) else Doubt.NONE
 
 
 def _endpoints(config: BrokerConfig) -> tuple[Endpoint, ...]:

@@ -54,6 +54,7 @@ class Doubt(Enum):
 
     NONE = "none"
     UNFLUSHED = "the machine lost what was not flushed"
+    CUT = "recovery cut off what was committed"
     MISSING = "there is no log"
 
 

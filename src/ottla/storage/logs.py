@@ -100,6 +100,8 @@ class Logs:
         self._unmade: dict[Log, None] = {}
         self._removals = Removals()
         self._high_watermarks: dict[TopicPartition, Offset] = {}
+        self._committed: dict[Log, Offset] = {}
+        """Of logs that recovery cut below it: what was known to be committed."""
         self._counts: dict[LogDirectory, int] = dict.fromkeys(self.directories, 0)
         self._retention_queue: list[Log] = []
         self.compacting: dict[Log, None] = {}
@@ -235,9 +237,10 @@ class Logs:
                     self.recovered.append(
                         Recovered(partition, loaded.log_end_offset, loaded.cut_at)
                     )
-                log.high_watermark = min(
-                    high_watermarks.of(partition, topic_id) or 0, loaded.log_end_offset
-                )
+                committed = high_watermarks.of(partition, topic_id) or 0
+                if committed > loaded.log_end_offset:
+                    self._committed[log] = committed
+                log.high_watermark = min(committed, loaded.log_end_offset)
                 log.adopt(loaded)
                 if verdict.flush_messages == DURABLE:
                     # What an acknowledgement covered is on disk, but how far that went was
@@ -337,6 +340,10 @@ class Logs:
         """Return the checkpointed high watermark, as of the start; 0 if there is none."""
         return self._high_watermarks.get(partition, 0)
 
+    def lacks_committed(self, log: Log) -> bool:
+        """Whether recovery cut off what was known to be committed, and it did not come back."""
+        return log.log_end_offset < self._committed.get(log, 0)
+
     # Creating and deleting.
 
     def create(
@@ -429,6 +436,7 @@ class Logs:
         del self._logs[partition]
         self._counts[directory] -= 1
         self._high_watermarks.pop(partition, None)
+        self._committed.pop(log, None)
         self._unmade.pop(log, None)
         if directory.is_online and log.make is None:
             try:
