@@ -1,6 +1,7 @@
 """Three whole brokers, a leader and two followers over links, on virtual time."""
 
 import asyncio
+import errno
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from random import Random
@@ -172,6 +173,46 @@ def test_who_lost_what_was_committed_does_not_lead_those_who_have_it() -> None:
         assert found == [b"%d" % number for number in range(5)]
 
     simulate(program, min_insync_replicas="2", log_flush_offset_checkpoint_interval_ms="1000")
+
+
+@pytest.mark.parametrize("leads", [True, False])
+def test_the_others_go_on_without_a_broker_whose_disk_is_full(leads: bool) -> None:
+    async def program(world: ClusterWorld) -> None:
+        await created(world)
+        full = next(each for each in BROKERS if (each == leader(world)) == leads)
+
+        def fault(operation: str, path: str, size: int) -> int | None:
+            if operation == "pwrite" and "/t-0/" in path:
+                raise OSError(errno.ENOSPC, "full for the test", path)
+            return None
+
+        world.disks[full].fault = fault  # type: ignore[method-assign]
+        async with producing(world) as producer:
+            for number in range(5):
+                await (await producer.send("t", b"%d" % number))
+            assert isr(world) == {1, 2, 3} - {full}
+            del world.disks[full].fault
+            await world.until("it is in again", lambda: isr(world) == {1, 2, 3})
+            await (await producer.send("t", b"5"))
+        await world.until("all have everything", lambda: same_everywhere(world))
+        found = [value for _, value in values(replica(world, full).log)]
+        assert found == [b"%d" % number for number in range(6)]
+
+    simulate(program, min_insync_replicas="2")
+
+
+def test_a_full_disk_keeps_what_too_few_others_could_commit() -> None:
+    async def program(world: ClusterWorld) -> None:
+        await created(world)
+        state = world.image(1).topics["t"].partitions[0]
+        for each in BROKERS:
+            cluster = world.brokers[each].cluster
+            assert cluster is not None
+            cluster.leave_crowded([replica(world, each)])
+        await asyncio.sleep(1)
+        assert world.image(1).topics["t"].partitions[0] == state
+
+    simulate(program, min_insync_replicas="3")
 
 
 def test_with_flushing_all_have_it_on_disk() -> None:

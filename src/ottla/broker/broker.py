@@ -43,6 +43,7 @@ from ottla.model.isolation import ResourceType
 from ottla.model.steps import Steps, at_once
 from ottla.model.workers import Lane, Later
 from ottla.net.network import Address, ServerHandle
+from ottla.replica.crowding import Crowding
 from ottla.replica.flusher import Flusher
 from ottla.replica.follow_image import ReplicaFollower
 from ottla.replica.log_mover import LogMover
@@ -122,6 +123,7 @@ class Broker:
         self._servers: list[ServerHandle] = []
         self._assembled = False
         self._in_doubt = False
+        self._crowding = Crowding()
         self._stopped = False
         self._retaining = False
         self._making = False
@@ -607,6 +609,10 @@ class Broker:
             partition.tell_start()  # retention may have moved it
         for directory in self.logs.directories:
             directory.look_back()
+        if self.cluster is not None:
+            crowded = self._crowding.look(self.replicas)
+            if crowded:
+                self.cluster.leave_crowded(crowded)
         if self.logs.some_are_offline:
             self._check_directories()
 

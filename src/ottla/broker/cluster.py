@@ -1,7 +1,7 @@
 """What a broker that is not alone has beside its own parts: membership, controller's seat, peers."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 
 from ottla.broker.control import Control
 from ottla.broker.duties import Duties
@@ -191,10 +191,16 @@ class Cluster:
 
     def leave_lost(self) -> None:
         """Have others lead what was in a log directory that is offline; to be called again."""
+        self._leave_some(lambda: self.membership.leave_lost(self._is_lost))
+
+    def leave_crowded(self, partitions: Iterable[Partition]) -> None:
+        """Have others do without us where there is no room; to be called while there is none."""
+        crowded = {(each.topic_id, each.partition) for each in partitions}
+        self._leave_some(lambda: self.membership.leave_crowded(crowded))
+
+    def _leave_some(self, leaving: Callable[[], Coroutine[None, None, None]]) -> None:
         if self._leaving is None or self._leaving.done():
-            self._leaving = asyncio.get_running_loop().create_task(
-                self.membership.leave_lost(self._is_lost)
-            )
+            self._leaving = asyncio.get_running_loop().create_task(leaving())
 
     async def leave(self) -> None:
         """Have others lead, while this broker still serves."""

@@ -15,7 +15,7 @@ Whose lease runs out while it lives, because it was stopped or cut off, does it 
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from contextlib import suppress
 from enum import Enum
 
@@ -34,7 +34,7 @@ from ottla.metadata.store import (
 )
 from ottla.model.clock import Clock, Timer
 from ottla.model.errors import PeerError, StorageError
-from ottla.model.ids import NO_BROKER, PartitionId
+from ottla.model.ids import NO_BROKER, PartitionId, Uuid
 
 KEEP_ALIVES = 4
 """Keep-alives in the time a lease lasts."""
@@ -190,10 +190,32 @@ class Membership:
         Not where nobody else could lead: the disk may be back at the next start, with all there is.
         To be called again until there is nothing left to do: what comes between is left for then.
         """
+
+        def leaves(topic: TopicImage, number: PartitionId, state: PartitionImage) -> bool:
+            others = {*state.isr, *state.elr} - {self.me.broker_id}
+            return bool(others) and is_lost(topic, number)
+
+        await self._leave_where(leaves, "what is lost here")
+
+    async def leave_crowded(self, crowded: Container[tuple[Uuid, PartitionId]]) -> None:
+        """Have others lead and commit without us what there is no room for here.
+
+        Not where too few would be left to commit anything.
+        """
+
+        def leaves(topic: TopicImage, number: PartitionId, state: PartitionImage) -> bool:
+            others = len(state.isr) - (self.me.broker_id in state.isr)
+            enough = max(1, min(self._min_isr(topic), len(state.replicas)))
+            return (topic.topic_id, number) in crowded and others >= enough
+
+        await self._leave_where(leaves, "what there is no room for here")
+
+    async def _leave_where(
+        self, leaves: Callable[[TopicImage, PartitionId, PartitionImage], bool], what: str
+    ) -> None:
         puts, compare = [], []
         for topic, number, state in self._ours(self._follower.image):
-            others = {*state.isr, *state.elr} - {self.me.broker_id}
-            if others and is_lost(topic, number):
+            if leaves(topic, number, state):
                 after = forget(state, self.me.broker_id, self._min_isr(topic))
                 key, value = changes.partition_key(topic.topic_id, number, after)
                 puts.append((key, value))
@@ -202,7 +224,7 @@ class Membership:
             try:
                 await self._write(puts, compare)
             except (PeerError, StorageError) as error:
-                log.warning("others do not lead yet what is lost here: %s", error)
+                log.warning("others do not lead yet %s: %s", what, error)
 
     def _ours(self, image: Image) -> list[tuple[TopicImage, PartitionId, PartitionImage]]:
         me = self.me.broker_id

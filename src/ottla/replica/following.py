@@ -9,7 +9,6 @@ follower cuts its log there, or where it ended here if that is less, and asks ag
 import logging
 
 from ottla.model.ids import LeaderEpoch, Offset
-from ottla.model.names import INTERNAL_TOPICS
 from ottla.record.checksum import Buffer
 from ottla.replica.partition import Partition
 from ottla.storage.log_config import DURABLE
@@ -22,14 +21,11 @@ def append(partition: Partition, records: Buffer, now_ms: int) -> None:
 
     Raises:
         ApiError: CORRUPT_MESSAGE, OFFSET_OUT_OF_RANGE, KAFKA_STORAGE_ERROR as
-            `Log.append_as_follower`, or the directory is as full as it may be.
+            `Log.append_as_follower`.
         StorageError: the log directory is offline now.
     """
     assert not partition.is_leader, partition
     log = partition.log
-    budget = log.directory.budget
-    if budget is not None and partition.topic not in INTERNAL_TOPICS:
-        budget.take(len(records))
     log.append_as_follower(records, now_ms, partition.leader_epoch)
     if log.config.flush_messages == DURABLE:
         partition.request_flush(partition)

@@ -71,6 +71,7 @@ class Log:
         "cursors",
         "directory",
         "flushed_end_offset",
+        "found_no_room",
         "generation",
         "high_watermark",
         "is_discarded",
@@ -104,6 +105,8 @@ class Log:
         """Makes the directory of a new log; None once it is there."""
         self.generation = 0
         """Raised whenever published batches go: what was read before may be gone."""
+        self.found_no_room = False
+        """Set by what found none; whoever asks sets it back."""
         self.is_discarded = False
         """The log is being deleted; workers may still be at its files."""
         self._jitter = jitter
@@ -350,10 +353,7 @@ class Log:
             if active.must_roll(config, size, timestamp, last_offset, now_ms):
                 active = self.roll_at(base_offset, now_ms)
         except (OSError, ApiError) as error:
-            if producer_id >= 0:
-                producers.found_no_room(
-                    producer_id, produced.producer_epoch, produced.base_sequence
-                )
+            self._no_room_for(produced)
             if isinstance(error, ApiError):
                 raise
             directory.refuse(error, f"append to {active.log_path}")
@@ -364,10 +364,7 @@ class Log:
         try:
             active.write(batch)
         except OSError as error:
-            if producer_id >= 0:
-                producers.found_no_room(
-                    producer_id, produced.producer_epoch, produced.base_sequence
-                )
+            self._no_room_for(produced)
             self.write_failed(active, error)
         try:
             epochs = self._epochs
@@ -413,8 +410,16 @@ class Log:
         """
         if self._active is None:
             self._open()
-        self.directory.check_online()
-        return replication.append_as_follower(self, records, now_ms, leader_epoch)
+        directory = self.directory
+        directory.check_online()
+        try:
+            if directory.budget is not None and self._is_limited(AppendOrigin.CLIENT):
+                directory.budget.take(len(records))
+            return replication.append_as_follower(self, records, now_ms, leader_epoch)
+        except ApiError as error:
+            if error.code is ErrorCode.KAFKA_STORAGE_ERROR:
+                self.found_no_room = True
+            raise
 
     def publish_as_follower(
         self, active: Segment, records: memoryview, header: BatchHeader
@@ -442,6 +447,13 @@ class Log:
             producers.end_offset = self.log_end_offset = header.next_offset
         except BaseException as error:
             self._publication_failed(error)
+
+    def _no_room_for(self, produced: ProducedBatch | BatchHeader) -> None:
+        self.found_no_room = True
+        if produced.producer_id >= 0:
+            self.producers.found_no_room(
+                produced.producer_id, produced.producer_epoch, produced.base_sequence
+            )
 
     def _is_limited(self, origin: AppendOrigin) -> bool:
         """Whether a full directory refuses this; what coordinators write it takes."""
