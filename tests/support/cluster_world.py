@@ -9,6 +9,7 @@ from tests.support.no_real_world import no_real_world
 from ottla.broker.broker import Broker
 from ottla.client.cluster_view import ClusterView
 from ottla.config.broker_config import BrokerConfig
+from ottla.metadata.features import SUPPORTED, Ranges
 from ottla.metadata.image import Image
 from ottla.model.ids import BrokerId
 from ottla.storage.memory_disk import MemoryDisk
@@ -38,6 +39,9 @@ class ClusterWorld:
     """Each broker's way to the store."""
     store_delay_s: float = 0.0
     """How long a transaction takes of a broker that is started from now on."""
+
+    supports: dict[BrokerId, Ranges] = field(default_factory=dict)
+    """Feature levels of the build that a broker is of, where it is not this one."""
 
     starts: int = 0
     failures: list[str] = field(default_factory=list)
@@ -71,6 +75,7 @@ class ClusterWorld:
             poison=True,
             clustered=True,
         )
+        broker.supports = self.supports.get(broker_id, SUPPORTED)
         await broker.start()
 
     async def stop(self, broker_id: BrokerId) -> None:

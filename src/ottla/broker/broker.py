@@ -35,6 +35,7 @@ from ottla.handlers.slices import SLICE_MS
 from ottla.handlers.topics import create_missing
 from ottla.metadata.changes import Delta, everything_in
 from ottla.metadata.controller import NewTopic
+from ottla.metadata.features import SUPPORTED, Ranges, not_used, refuse_unsupported
 from ottla.metadata.image import ConfigResource, Image, TopicImage
 from ottla.metadata.store import Store
 from ottla.model.errors import ApiError, StorageError
@@ -111,6 +112,8 @@ class Broker:
         """
         self.config = config
         self.system = system
+        self.supports: Ranges = SUPPORTED
+        """The feature levels of this build; tests set those of another."""
         self.listening: list[Bound] = []
         self._disk = disk
         self._open_store = open_store
@@ -140,7 +143,8 @@ class Broker:
 
         Raises:
             LogsError: directories are locked, lost, or belong to another broker.
-            StorageError: the metadata store is not of these directories, or fails.
+            StorageError: the metadata store is not of these directories, or fails, or a feature
+                level is finalized that this build does not support.
             OSError: a listener's address cannot be bound.
         """
         system, config = self.system, self.config
@@ -150,6 +154,9 @@ class Broker:
         self.store = self._open_store(self.logs.roots.metadata_directory())
         self.follower = ImageFollower(self.store, system.transport_clock, self._metadata_failed)
         image = await self.follower.load()
+        refuse_unsupported(image.features, self.supports)
+        if image.cluster_id and (higher := not_used(image.features)) is not None:
+            log.info("supported and not finalized: %s (`ottla feature upgrade`)", higher)
         cluster_id = (
             image.cluster_id
             or self.logs.roots.cluster_id
@@ -181,6 +188,7 @@ class Broker:
                 self.control,
                 self.logs,
                 self._disk.boot_id(),
+                self.supports,
                 partition_failed=self._partition_failed,
                 failed=self._metadata_failed,
             )

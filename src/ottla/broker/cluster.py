@@ -9,6 +9,7 @@ from ottla.broker.end_offsets import EndOffsets
 from ottla.broker.enlisting import Enlisting
 from ottla.broker.forwarding import Forwarding
 from ottla.broker.image_follower import ImageFollower
+from ottla.broker.levels import Levels
 from ottla.broker.membership import Doubt, Membership
 from ottla.broker.peers import Peers
 from ottla.broker.remote_markers import RemoteMarkers
@@ -18,6 +19,7 @@ from ottla.broker.system import System
 from ottla.config.broker_config import BrokerConfig
 from ottla.metadata import changes
 from ottla.metadata.changes import Delta
+from ottla.metadata.features import Ranges, newest
 from ottla.metadata.image import Endpoint, Image, KnownBroker, TopicImage
 from ottla.metadata.store import Compare, Store
 from ottla.model.errors import PeerError, StorageError
@@ -35,12 +37,15 @@ LEAVE_MS = 30_000
 async def agree_on_cluster_id(store: Store, follower: ImageFollower, wanted: str) -> str:
     """Return the cluster's id, which is `wanted` if nobody has said another.
 
+    Whoever makes a cluster finalizes the highest levels: no broker is older.
+
     Raises:
         StorageError, PeerError: the store failed, or could not be reached.
     """
     if not follower.image.cluster_id:
         key, value = changes.cluster_key(wanted)
-        await store.transact([Compare(key, 0)], [(key, value)])
+        puts = [(key, value), changes.features_key(newest())]
+        await store.transact([Compare(key, 0)], puts)
         await follower.newest()
     return follower.image.cluster_id
 
@@ -55,6 +60,7 @@ class Cluster:
         control: Control,
         logs: Logs,
         boot_id: str,
+        supports: Ranges,
         *,
         partition_failed: Callable[[Partition, BaseException], None],
         failed: Callable[[BaseException], None],
@@ -77,6 +83,7 @@ class Cluster:
             _endpoints(static),
             tuple(directory.directory_id for directory in logs.online()),
             boot_id,
+            supports,
         )
         # What was known of us when we came, before we say something else.
         self._before = follower.image.known_brokers.get(static.node_id)
@@ -91,6 +98,7 @@ class Cluster:
             lapsed=self._lapsed,
         )
         self.seat = Seat(store, self.membership)
+        self.levels = Levels(store, self.membership, failed)
         self.duties = Duties(
             control,
             system.transport_clock,
@@ -157,6 +165,7 @@ class Cluster:
             self.enlisting.follow(image)
             self.remote_markers.follow(image)
         self.seat.follow(image)
+        self.levels.follow(image, delta)
         self.duties.follow(image, delta)
         if delta.brokers:
             self._look_for_joiners()
@@ -209,6 +218,7 @@ class Cluster:
 
     async def close(self) -> None:
         self.seat.close()
+        self.levels.close()
         if self._leaving is not None:
             self._leaving.cancel()
             await asyncio.wait([self._leaving])

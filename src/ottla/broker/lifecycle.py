@@ -11,6 +11,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 
 from ottla.metadata import changes, controller
+from ottla.metadata.features import newest
 from ottla.metadata.image import BrokerImage, ConfigResource, Endpoint, Image, PartitionImage
 from ottla.metadata.store import Compare, Store
 from ottla.model.errors import StorageError
@@ -58,6 +59,8 @@ async def register(
         changes.broker_key(broker),
         changes.controller_key(broker_id),
     ]
+    if not image.revision:
+        puts.append(changes.features_key(newest()))
     if not clean:
         puts += controller.raise_leader_epochs(image, broker_id).puts
     if highest_producer_id >= image.next_producer_id:
@@ -90,7 +93,11 @@ async def adopt(store: Store, logs: Logs, broker_id: BrokerId) -> None:
         log.warning("adopting: %s", problem)
     result = await store.transact(
         [Compare(changes.CLUSTER, 0)],
-        [changes.cluster_key(found.cluster_id), *_adopted(found, broker_id)],
+        [
+            changes.cluster_key(found.cluster_id),
+            changes.features_key(newest()),
+            *_adopted(found, broker_id),
+        ],
     )
     if not result.ok:
         raise StorageError("somebody else is writing to the metadata store")

@@ -23,6 +23,7 @@ from ottla.broker.image_follower import ImageFollower
 from ottla.metadata import changes
 from ottla.metadata.changes import KeyValue
 from ottla.metadata.election import MinIsr, forget, resigned
+from ottla.metadata.features import refuse_unsupported
 from ottla.metadata.image import BrokerImage, Image, KnownBroker, PartitionImage, TopicImage
 from ottla.metadata.store import (
     Compare,
@@ -107,10 +108,12 @@ class Membership:
         """Be registered, fenced, in no set where we may lack something, and without leadership.
 
         Raises:
-            StorageError: another broker with this id lives, or the store failed.
+            StorageError: another broker with this id lives, or a level is finalized that this
+                build does not support, or the store failed.
             PeerError: the store could not be reached.
         """
         image = await self._follower.at(0)
+        refuse_unsupported(image.features, self.me.features)
         image = await self._take_place(image)
         sent_ms = self._clock.now_ms()
         self.lease = await self._store.grant_lease(self._session_ms)
@@ -129,6 +132,8 @@ class Membership:
             raise StorageError(f"another broker registered as {self.me.broker_id} at the same time")
         self.epoch = result.revision
         image = await self._follower.at(result.revision)
+        # A level may have been finalized while we were about to register.
+        refuse_unsupported(image.features, self.me.features)
         await self._leave_sets(image)
         log.info("broker %d registered, epoch %d", self.me.broker_id, self.epoch)
 

@@ -136,7 +136,8 @@ async def update_features(
     controller = context.broker.broker_id
 
     def decide(image: Image) -> tuple[Writes, Any]:
-        levels = features.update(image.features, updates, controller)
+        registered = {each.broker_id: each.features for each in image.known_brokers.values()}
+        levels = features.update(image.features, updates, controller, registered)
         if validate_only or levels == features.finalized(image.features):
             return Writes(), None
         return Writes((changes.features_key(levels),)), None

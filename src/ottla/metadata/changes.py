@@ -8,18 +8,22 @@ Keys and their JSON values:
     broker/ID                    {"rack", "endpoints": [[listener, host, port]], "fenced", and where
                                  they are not empty "leaving", "directories"}; in a cluster, with
                                  the broker's lease
-    registered/ID                {"rack", "endpoints", "directories", "boot_id"}: stays when the
-                                 broker is gone, until it is removed from the cluster
+    registered/ID                {"rack", "endpoints", "directories", "boot_id", "features": {feature:
+                                 [lowest, highest level]}}: stays when the broker is gone, until it
+                                 is removed from the cluster
     topic/TOPIC_ID               {"name", "partitions": how many}
     partition/TOPIC_ID/N         {"leader", "leader_epoch", "partition_epoch", "replicas", "isr", and
                                  where they are not empty "elr", "last_known_leader", "adding",
                                  "removing"}
     config/TYPE/NAME             {setting: value}; topics too, by name
     deleting/TOPIC_ID            {"name"}: its files may be removed
-    features                     {feature: finalized level}, once somebody set one
+    features                     {feature: finalized level}; a cluster that was made before levels
+                                 were finalized has none until somebody sets one
 
 A topic exists when its topic key does, and has as many partitions as that says; its
-partition keys may be older, and go later: thousands do not fit in one transaction. The
+partition keys may be older, and go later: thousands do not fit in one transaction. Keys
+and fields that are not known here are passed over: a newer build wrote them. What writes a
+key that others wrote drops them, so whatever others must keep is gated (`features.py`). The
 image is a function of the keys alone, so loading everything and following every change
 end in the same image.
 """
@@ -56,6 +60,21 @@ CLUSTER = "cluster"
 CONTROLLER = "controller"
 PRODUCER_IDS = "producer_ids"
 FEATURES = "features"
+
+_KINDS = frozenset(
+    (
+        "broker",
+        CLUSTER,
+        "config",
+        CONTROLLER,
+        "deleting",
+        FEATURES,
+        PRODUCER_IDS,
+        "registered",
+        "topic",
+    )
+)
+"""Of keys, but for `partition`."""
 
 KeyValue = tuple[str, bytes]
 
@@ -130,6 +149,7 @@ def known_broker_key(broker: KnownBroker) -> KeyValue:
             "endpoints": broker.endpoints,
             "directories": [uuid_text(each) for each in broker.directories],
             "boot_id": broker.boot_id,
+            "features": dict(broker.features),
         }
     )
 
@@ -308,11 +328,14 @@ def _put(draft: _Draft, put: Put) -> None:
         states = draft.partitions.setdefault(uuid_from_text(topic_id), {})
         states[int(number)] = _partition_state(put.value, draft.revision_of(put.key))
         return
+    if kind not in _KINDS or (kind == "config" and _resource(rest) is None):
+        return  # of a newer build
     content = _content(put.value)
     if kind == "topic":
         draft.counts[uuid_from_text(rest)] = (content["name"], content["partitions"])
     elif kind == "config":
         resource = _resource(rest)
+        assert resource is not None
         if resource.type is ResourceType.TOPIC:
             draft.topic_configs[resource.name] = content
         else:
@@ -339,6 +362,7 @@ def _put(draft: _Draft, put: Put) -> None:
             _endpoints(content),
             _directories(content),
             content["boot_id"],
+            {name: (low, high) for name, (low, high) in content.get("features", {}).items()},
         )
     elif put.key == CLUSTER:
         draft.scalars["cluster_id"] = content["cluster_id"]
@@ -369,6 +393,8 @@ def _delete(draft: _Draft, key: str) -> None:
         draft.partitions.setdefault(uuid_from_text(topic_id), {})[int(number)] = None
     elif kind == "config":
         resource = _resource(rest)
+        if resource is None:
+            return
         if resource.type is ResourceType.TOPIC:
             draft.topic_configs[resource.name] = {}
         else:
@@ -462,9 +488,13 @@ def _keep_unlisted(
         draft.change("unlisted").pop(topic_id)
 
 
-def _resource(rest: str) -> ConfigResource:
+def _resource(rest: str) -> ConfigResource | None:
+    """None: of a type that is not known here."""
     number, _, name = rest.partition("/")
-    return ConfigResource(ResourceType(int(number)), name)
+    try:
+        return ConfigResource(ResourceType(int(number)), name)
+    except ValueError:
+        return None
 
 
 def merge(puts: Iterable[KeyValue]) -> list[KeyValue]:

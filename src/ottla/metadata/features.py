@@ -1,27 +1,49 @@
-"""Feature levels (KIP-584, KIP-778): what this broker can do, and what the cluster agreed on.
+"""Feature levels (KIP-584, KIP-778, KIP-1022): what this build can do, and what the cluster agreed on.
 
-A level is finalized by being kept in the store; where none is, it is the highest that there is.
+A level is finalized by being kept in the store. While brokers of two builds run side by side it is
+the older one's; raised, nobody goes back behind it without lowering it before. `ottla.version` gates
+what Ottla itself writes for other brokers, or for a later start, to read:
+
+    level  what a cluster does from then on
+    1      what was there before levels were finalized
+    2      controllers count what they decide (`COUNTS_DECISIONS`)
+
+What is new in such a format is written only from its level on, and what was written is still
+understood, or passed over, below it: a level can be lowered while brokers run.
 """
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
-from ottla.model.errors import ApiError, ErrorCode
+from ottla.model.errors import ApiError, ErrorCode, StorageError
 from ottla.model.ids import BrokerId
 
 METADATA_VERSION = "metadata.version"
+OTTLA_VERSION = "ottla.version"
 
-SUPPORTED: Mapping[str, tuple[int, int]] = MappingProxyType(
+COUNTS_DECISIONS = 2
+
+Ranges = Mapping[str, tuple[int, int]]
+"""Lowest and highest level of each feature."""
+
+EARLIER: Ranges = MappingProxyType(
     {
         "group.version": (0, 1),
         METADATA_VERSION: (7, 30),
+        OTTLA_VERSION: (1, 1),
         "share.version": (0, 1),
         "streams.version": (0, 1),
         "transaction.version": (0, 2),
     }
 )
-"""Lowest and highest level of what is really there."""
+"""Of builds that do not say what they support: they are gone, and this never changes."""
+
+UNSET: Mapping[str, int] = MappingProxyType({name: high for name, (_, high) in EARLIER.items()})
+"""Levels of a cluster that finalized none: such builds made it."""
+
+SUPPORTED: Ranges = MappingProxyType({**EARLIER, OTTLA_VERSION: (1, COUNTS_DECISIONS)})
+"""What is really there in this build."""
 
 UPGRADE, SAFE_DOWNGRADE, UNSAFE_DOWNGRADE = 1, 2, 3
 
@@ -33,22 +55,73 @@ class FeatureUpdate(NamedTuple):
 
 
 def finalized(stored: Mapping[str, int]) -> dict[str, int]:
-    """The level of every feature, in the order of `SUPPORTED`; 0 where it is off."""
-    return {name: stored.get(name, high) for name, (_, high) in SUPPORTED.items()}
+    """The level of every feature, in the order of `SUPPORTED`; 0 where it is off.
+
+    Features follow that are not known here.
+    """
+    known = {name: stored.get(name, UNSET.get(name, 0)) for name in SUPPORTED}
+    return {**known, **stored}
+
+
+def not_used(stored: Mapping[str, int]) -> str | None:
+    """Which levels this build supports that are not finalized, in words; None if all are."""
+    levels = finalized(stored)
+    higher = [f"{name} {high}" for name, (_, high) in SUPPORTED.items() if levels[name] < high]
+    return ", ".join(higher) or None
+
+
+def newest() -> dict[str, int]:
+    """The levels that a new cluster begins with."""
+    return {name: high for name, (_, high) in SUPPORTED.items()}
+
+
+def level(stored: Mapping[str, int], feature: str) -> int:
+    return stored.get(feature, UNSET.get(feature, 0))
+
+
+# Who supports what is finalized
+
+
+def not_supported(stored: Mapping[str, int], ranges: Ranges) -> str | None:
+    """What is finalized beyond what a build supports, said of the build; None if nothing is.
+
+    Empty ranges are those of a build that does not say them.
+    """
+    ranges = ranges or EARLIER
+    for name, finalized_level in finalized(stored).items():
+        low, high = ranges.get(name, (0, 0))
+        if finalized_level and not low <= finalized_level <= high:
+            return f"supports {name} {low} to {high}, and {finalized_level} is finalized"
+    return None
+
+
+def refuse_unsupported(stored: Mapping[str, int], ranges: Ranges) -> None:
+    """Raise StorageError if more is finalized than a build with these ranges supports."""
+    problem = not_supported(stored, ranges)
+    if problem is not None:
+        raise StorageError(
+            f"this build of Ottla {problem} in its cluster: start a build that supports it, or "
+            "lower the level with such a build first (docs/upgrade.md)"
+        )
+
+
+# Finalizing
 
 
 def update(
-    stored: Mapping[str, int], updates: Sequence[FeatureUpdate], controller: BrokerId
+    stored: Mapping[str, int],
+    updates: Sequence[FeatureUpdate],
+    controller: BrokerId,
+    registered: Mapping[BrokerId, Ranges],
 ) -> dict[str, int]:
-    """The levels to be stored after all of the updates.
+    """The levels to be stored after all of the updates; `registered` are all brokers, dead or alive.
 
     Raises:
-        ApiError: FEATURE_UPDATE_FAILED or INVALID_UPDATE_VERSION for the first that cannot be;
-            then none is done.
+        ApiError: INVALID_UPDATE_VERSION for the first that cannot be; then none is done.
     """
     levels = finalized(stored)
     for wanted in updates:
-        problem = _problem(levels.get(wanted.feature), wanted, controller)
+        problem = _problem(levels.get(wanted.feature), wanted, controller, registered)
         if problem is not None:
             raise ApiError(
                 ErrorCode.INVALID_UPDATE_VERSION,
@@ -59,7 +132,12 @@ def update(
     return levels
 
 
-def _problem(present: int | None, wanted: FeatureUpdate, controller: BrokerId) -> str | None:
+def _problem(
+    present: int | None,
+    wanted: FeatureUpdate,
+    controller: BrokerId,
+    registered: Mapping[BrokerId, Ranges],
+) -> str | None:
     """What is wrong with an update, in Kafka's words."""
     invalid = f"Invalid update version {wanted.level} for feature {wanted.feature}. "
     if wanted.upgrade_type not in (UPGRADE, SAFE_DOWNGRADE, UNSAFE_DOWNGRADE):
@@ -74,6 +152,10 @@ def _problem(present: int | None, wanted: FeatureUpdate, controller: BrokerId) -
     low, high = supported
     if not low <= wanted.level <= high:
         return invalid + f"Local controller {controller} only supports versions {low}-{high}"
+    for broker_id, ranges in registered.items():
+        low, high = (ranges or EARLIER).get(wanted.feature, (0, 0))
+        if wanted.level and not low <= wanted.level <= high:
+            return invalid + f"Broker {broker_id} only supports versions {low}-{high}"
     if wanted.level > present and wanted.upgrade_type != UPGRADE:
         return invalid + "Can't downgrade to a newer version."
     if wanted.level >= present:

@@ -6,6 +6,7 @@ never written to after the image was published.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import NamedTuple
 
 from ottla.metadata.store import Revision
@@ -88,6 +89,8 @@ class KnownBroker(NamedTuple):
     directories: tuple[Uuid, ...] = ()
     boot_id: str = ""
     """Of the machine when it registered last: another one says that the page cache was lost."""
+    features: Mapping[str, tuple[int, int]] = MappingProxyType({})
+    """Lowest and highest level of each feature that its build supports; empty: it does not say."""
 
 
 class ConfigResource(NamedTuple):
@@ -115,7 +118,7 @@ class Image:
     producer_ids_revision: Revision = 0
     """The mod-revision of the key that says so."""
     features: Mapping[str, int] = field(default_factory=dict)
-    """Levels that were finalized by hand; `features.finalized` has them all."""
+    """Levels that were finalized; `features.finalized` has those, too, that nobody set."""
     unlisted: Mapping[Uuid, Mapping[PartitionId, PartitionImage]] = field(default_factory=dict)
     """Partitions whose topic does not say that it has them: yet, or any more."""
 

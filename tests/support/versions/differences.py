@@ -356,6 +356,12 @@ DIFFERENCES = [
         ours=None,
     ),
     Difference(
+        "What Ottla itself writes has a level of its own.",
+        "API_VERSIONS",
+        path="*_features.ottla.version",
+        theirs=None,
+    ),
+    Difference(
         "Kafka sets min.insync.replicas for all brokers where eligible leader replicas are on.",
         "*",
         path="*.configs*.config_source",

@@ -1,11 +1,15 @@
 """The image is a function of the keys alone."""
 
+import json
+from dataclasses import fields as fields_of
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ottla.metadata import changes, controller
 from ottla.metadata.changes import apply, from_snapshot
 from ottla.metadata.controller import Defaults, NewTopic, Writes
+from ottla.metadata.features import SUPPORTED
 from ottla.metadata.image import BrokerImage, ConfigResource, Endpoint, Image, KnownBroker
 from ottla.metadata.store import Changes, KeyVersion, Put, Snapshot
 from ottla.model.isolation import ResourceType
@@ -195,3 +199,40 @@ def test_a_broker_is_known_when_it_is_gone() -> None:
     keys.write(Writes(deletes=(changes.CONTROLLER,)))
     assert (keys.image.controller_id, keys.image.controller_revision) == (-1, 0)
     assert keys.reloaded() == keys.image
+
+
+def test_what_a_newer_build_writes_beside_is_passed_over() -> None:
+    keys = Keys()
+    keys.write(create(keys.image, "t", 2, {"retention.ms": "1"}, 1))
+    known = KnownBroker(
+        1, "r", (Endpoint("PLAINTEXT", "h", 9092),), (b"d" * 16,), "boot", SUPPORTED
+    )
+    deleting = changes.deleting_key(b"x" * 16, "gone")
+    keys.write(Writes((changes.known_broker_key(known), changes.producer_ids_key(7), deleting)))
+    before = keys.image
+    kinds = {key.partition("/")[0] for key in keys.items}
+    fields: dict[str, object] = {"later": {"a": [1, None]}, "LATER": 5}
+    newer = []
+    for key, value in keys.items.items():
+        if not key.startswith("config/"):
+            newer.append((key, json.dumps(json.loads(value) | fields).encode()))
+    keys.write(Writes((*newer, ("later/1", b"\x00"), ("later", b"{}"), ("config/77/a", b"{"))))
+    assert keys.reloaded() == keys.image
+    keys.write(Writes(deletes=("later/1", "later", "config/77/a")))
+    after = keys.image
+    assert kinds >= {"broker", "cluster", "deleting", "partition", "registered", "topic"}
+    for field in fields_of(Image):
+        if field.name not in (
+            "revision",
+            "brokers",
+            "topics",
+            "controller_revision",
+            "producer_ids_revision",
+        ):
+            assert getattr(after, field.name) == getattr(before, field.name)
+    assert [each._replace(revision=0) for each in after.brokers.values()] == [
+        each._replace(revision=0) for each in before.brokers.values()
+    ]
+    assert [each._replace(revision=0) for each in after.topics["t"].partitions] == [
+        each._replace(revision=0) for each in before.topics["t"].partitions
+    ]
