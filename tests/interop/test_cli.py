@@ -590,6 +590,31 @@ def test_reset_makes_a_group_and_the_group_goes_again(
     assert name not in ottla("group", "list", "--format", "name").out.splitlines()
 
 
+# Features
+
+
+def test_levels_are_shown_lowered_and_raised(ottla: Command) -> None:
+    def level(name: str) -> int:
+        rows = ottla("feature", "list", "--format", "json").json
+        (row,) = [row for row in rows if row["feature"] == name]
+        assert row["lowest"] <= row["level"] <= row["highest"]
+        return int(row["level"])
+
+    name = "transaction.version"
+    assert level(name) == 2
+    lower = ("feature", "downgrade", f"{name}=1", "--format", "json")
+    change = [{"feature": name, "before": 2, "level": 1}]
+    assert ottla(*lower, "--dry-run").json == change
+    assert level(name) == 2
+    assert ottla(*lower).json == change
+    assert level(name) == 1
+    assert "INVALID_UPDATE_VERSION" in ottla.fails("feature", "upgrade", f"{name}=9")
+    assert "there is no feature x.version" in ottla.fails("feature", "upgrade", "x.version=1")
+    assert "NAME=LEVEL" in ottla.misused("feature", "upgrade", name)
+    assert ottla("feature", "upgrade", f"{name}=2", "--format", "name").out == f"{name}\n"
+    assert "Nothing changes." in ottla("feature", "upgrade", f"{name}=2").err
+
+
 # Files
 
 

@@ -40,6 +40,8 @@ class Ottla(Process):
         """Prepare it; `settings` are Kafka's names, handed over as a configuration file."""
         port = free_port() if port is None else port
         super().__init__(data=data, log=log or data.with_suffix(".log"), port=port)
+        self.sources = SOURCES
+        """Of the build that it runs from its next start on."""
         self._settings = settings or {}
         self._environment = environment or {}
         self._arguments = arguments
@@ -61,9 +63,9 @@ class Ottla(Process):
         ]
 
     def environment(self) -> dict[str, str]:
-        """Ours, with this checkout's sources first."""
+        """Ours, with the build's sources first."""
         inherited = os.environ.get("PYTHONPATH")
-        path = SOURCES if not inherited else f"{SOURCES}{os.pathsep}{inherited}"
+        path = self.sources if not inherited else f"{self.sources}{os.pathsep}{inherited}"
         return {**os.environ, "PYTHONPATH": path, **self._environment}
 
     def launch(self) -> None:

@@ -20,6 +20,7 @@ COMMANDS = {
     "group": ("ottla.cli.groups", "group", "List, describe, reset and delete consumer groups."),
     "cluster": ("ottla.cli.cluster", "cluster", "Look at a cluster, balance it, start one to try."),
     "broker": ("ottla.cli.brokers", "broker", "List, drain and remove brokers."),
+    "feature": ("ottla.cli.features", "feature", "Show, raise and lower what builds agree on."),
     "log": ("ottla.cli.log", "log", "Look inside log files, check and repair them."),
 }
 
