@@ -307,6 +307,7 @@ class Broker:
             loggers=PythonLoggers(),
             quorum=partial(quorum_of, self.store, config, lambda: self.follower.image),
             forwarder=None if self.cluster is None else self.cluster.forwarding,
+            throttles=None if self.cluster is None else self.cluster.throttles,
             end_offsets=None if self.cluster is None else self.cluster.end_offsets(),
             enlister=None if self.cluster is None else self.cluster.enlisting,
             supported=supported(),

@@ -27,6 +27,7 @@ from ottla.model.ids import BrokerId, PartitionId, TopicPartition
 from ottla.replica.fetcher import Fetchers
 from ottla.replica.isr_changes import IsrChanges
 from ottla.replica.partition import Partition
+from ottla.replica.throttles import ReplicationThrottles
 from ottla.storage.log_config import DURABLE
 from ottla.storage.logs import Logs
 
@@ -127,6 +128,9 @@ class Cluster:
             lag_max_ms=lambda: config().replica_lag_time_max_ms,
             failed=failed,
         )
+        self.throttles = ReplicationThrottles(
+            static.node_id, config, lambda: follower.image, system.transport_clock.now_ms
+        )
         self.fetchers = Fetchers(
             static.node_id,
             system.network,
@@ -137,6 +141,7 @@ class Cluster:
             address_of=self._address_of,
             failed=partition_failed,
             crashed=failed,
+            throttle=self.throttles,
         )
 
     def _links(self, timeout_ms: Callable[[], int] | None = None) -> Peers:

@@ -73,6 +73,10 @@ class _Attributes:
     replica_selector_class: str | None
     replica_socket_timeout_ms: int
     replica_alter_log_dirs_io_max_bytes_per_second: int
+    leader_replication_throttled_rate: int
+    follower_replication_throttled_rate: int
+    replication_quota_window_num: int
+    replication_quota_window_size_seconds: int
     replica_high_watermark_checkpoint_interval_ms: int
     # Logs
     log_dir_max_bytes: int

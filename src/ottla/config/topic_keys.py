@@ -38,13 +38,13 @@ TOPIC_KEYS = table((
         "record is on disk: Ottla then flushes waiting appends together.", ("log.flush.interval.messages",)),
     Key("flush.ms", LONG, MAX_LONG, at_least(0), CLUSTER_WIDE, YES,
         "The longest a record stays unflushed. Replication and the page cache usually protect enough.", ("log.flush.interval.ms", "log.flush.scheduler.interval.ms")),
-    Key("follower.replication.throttled.replicas", LIST, (), ThrottledReplicas(), CLUSTER_WIDE, NOT_YET,
+    Key("follower.replication.throttled.replicas", LIST, (), ThrottledReplicas(), CLUSTER_WIDE, YES,
         "The replicas that are throttled while they copy, as `partition:broker` pairs separated by "
         "commas, or `*` for all."),
     Key("index.interval.bytes", INT, 4096, at_least(0), CLUSTER_WIDE, YES,
         "How many bytes of log lie between two entries of the offset index: smaller finds faster and "
         "takes more space.", ("log.index.interval.bytes",)),
-    Key("leader.replication.throttled.replicas", LIST, (), ThrottledReplicas(), CLUSTER_WIDE, NOT_YET,
+    Key("leader.replication.throttled.replicas", LIST, (), ThrottledReplicas(), CLUSTER_WIDE, YES,
         "The replicas that are throttled while others copy from them, as `partition:broker` pairs "
         "separated by commas, or `*` for all."),
     Key("local.retention.bytes", LONG, -2, at_least(-2), CLUSTER_WIDE, NOT_YET,

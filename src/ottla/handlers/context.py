@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ottla.replica.log_mover import LogMover
     from ottla.replica.partition import Partition
     from ottla.replica.replicas import Replicas
+    from ottla.replica.throttles import ReplicationThrottles
     from ottla.storage.logs import Logs
 
 ANSWER_BUDGET = 256 * 1024 * 1024
@@ -100,6 +101,8 @@ class BrokerViews:
     """Asks where partitions end that other brokers lead."""
     enlister: "Enlister | None" = None
     """Asks transactions' coordinators, where they may be other brokers."""
+    throttles: "ReplicationThrottles | None" = None
+    """How fast followers may copy what is led here, where there are any."""
     config_rows: ConfigRows = field(default_factory=ConfigRows)
     answers: AnswerBudget = field(default_factory=lambda: AnswerBudget(ANSWER_BUDGET))
     supported: Sequence[tuple[int, int, int]] = ()

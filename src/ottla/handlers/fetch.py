@@ -25,6 +25,7 @@ from ottla.model.parts import Buffer
 from ottla.model.workers import Lane, Later
 from ottla.replica.closest import nearest
 from ottla.replica.partition import Partition
+from ottla.replica.throttles import ReplicationThrottles
 from ottla.storage.cold import ColdRead
 from ottla.storage.log import Log
 from ottla.wire.generated.fetch import (
@@ -156,6 +157,7 @@ class Fetch:
         "_rack",
         "_reply",
         "_request",
+        "_throttles",
         "_timer",
         "_woken",
     )
@@ -174,6 +176,7 @@ class Fetch:
         self._full = full
         self._follower: Follower | None = None
         self._rack = request.rack_id
+        self._throttles: ReplicationThrottles | None = None
         if fetch_set.follower != NO_BROKER:
             self._begin_as_follower()
         elif self._rack and not _is_rack_aware(context):
@@ -201,6 +204,9 @@ class Fetch:
         is_stale = broker is not None and 0 <= epoch < broker.epoch
         self._follower = Follower(broker_id, epoch, is_stale)
         self._rack = ""
+        throttles = context.broker.throttles
+        if throttles is not None and throttles.limits_leaders:
+            self._throttles = throttles
         self._fetch_set.hears_of_commits = _is_rack_aware(context)
 
     def note_positions(self) -> None:
@@ -268,7 +274,7 @@ class Fetch:
                 ready = True
                 continue
             log = replica.log
-            end = replica.readable_end(isolation) if is_consumer else log.log_end_offset
+            end = replica.readable_end(isolation) if is_consumer else self._end_of(wanted, replica)
             if self._rack and self._preferred(wanted, replica) != NO_BROKER:
                 return True
             if wanted.last_fetched_epoch >= 0 and self._divergence(wanted, replica) is not None:
@@ -288,9 +294,18 @@ class Fetch:
             if available >= minimum:
                 return True
         for wanted in quiet:
-            del self._fetch_set.dirty[wanted]
+            if self._throttles is None or _is_at_end(wanted):
+                del self._fetch_set.dirty[wanted]
         self._gathered = available
         return ready
+
+    def _end_of(self, wanted: Wanted, replica: Partition) -> Offset:
+        """Where what a follower may have now ends: where it is, if its copying is throttled."""
+        throttles, follower = self._throttles, self._follower
+        assert follower is not None
+        if throttles is not None and throttles.holds_back(replica, follower.broker_id):
+            return min(wanted.offset, replica.log.log_end_offset)
+        return replica.log.log_end_offset
 
     def _has_news(self, wanted: Wanted) -> bool:
         """Whether there is something to tell that is not records."""
@@ -469,7 +484,9 @@ class Fetch:
         log = replica.log
         fetch_set = self._fetch_set
         is_consumer = self._follower is None
-        end = replica.readable_end(self._isolation) if is_consumer else log.log_end_offset
+        end = (
+            replica.readable_end(self._isolation) if is_consumer else self._end_of(wanted, replica)
+        )
         row.high_watermark = replica.high_watermark
         row.last_stable_offset = log.last_stable_offset
         row.log_start_offset = log.log_start_offset
@@ -518,11 +535,14 @@ class Fetch:
             return 0, True
         if size and not is_consumer:
             self._note_served(replica)
+            if self._throttles is not None:
+                self._throttles.sent(replica, size)
         news = size > 0 or divergence is not None or self._has_news(wanted)
         wanted.seen_high_watermark = replica.high_watermark
         wanted.seen_start = log.log_start_offset
-        if wanted.offset >= end and divergence is None:
-            # Else it was served, or had no room: it is looked at again.
+        is_over = wanted.offset >= end and divergence is None
+        if is_over and (self._throttles is None or _is_at_end(wanted)):
+            # Else it was served, had no room or was throttled: it is looked at again.
             fetch_set.dirty.pop(wanted, None)
         return size, news
 
@@ -583,6 +603,12 @@ def _is_rack_aware(context: Context) -> bool:
 
 def _known_by_name(row: tuple[Wanted, PartitionData]) -> bool:
     return row[0].error is not ErrorCode.UNKNOWN_TOPIC_ID
+
+
+def _is_at_end(wanted: Wanted) -> bool:
+    """Whether there is nothing that it lacks."""
+    replica = wanted.replica
+    return replica is None or wanted.offset >= replica.log.log_end_offset
 
 
 def _available(wanted: Wanted, log: Log, end: Offset) -> int:

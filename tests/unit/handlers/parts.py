@@ -130,6 +130,7 @@ class Brokerlet:
         self.config = SimpleNamespace(fetch_max_bytes=fetch_max_bytes, replica_selector_class=None)
         self.answers = SimpleNamespace(left=PLENTY)
         self.workers = Jobs()
+        self.throttles = None
         self.fetch_sessions = FetchSessions(slots, CountingRandomness())
         self.flushes: list[Partition] = []
         self.disk: MemoryDisk | None = None
