@@ -59,6 +59,7 @@ from ottla.storage.removals import FilesJob, NotNowError
 
 if TYPE_CHECKING:
     from ottla.broker.cluster import Cluster
+    from ottla.broker.metadata_copy import CopyKeeper
 
 TEND_LOGS_MS = 1_000
 MAKE_AFTER_MS = 20
@@ -134,6 +135,7 @@ class Broker:
         """By the files they write, those that are nothing but newer contents of these."""
         self._lost: frozenset[tuple[Uuid, PartitionId]] = frozenset()
         """Partitions whose logs must be in a directory that is offline: none is made instead."""
+        self.copy_keeper: CopyKeeper
         self.logs: Logs
         self.store: Store
         self.follower: ImageFollower
@@ -165,7 +167,9 @@ class Broker:
         )
         if self._clustered:
             from ottla.broker.cluster import agree_on_cluster_id
+            from ottla.broker.metadata_copy import refuse_another_past
 
+            refuse_another_past(self.logs, image, self.store.identity)
             cluster_id = await agree_on_cluster_id(self.store, self.follower, cluster_id)
         self.logs.identify(cluster_id, config.node_id)
         if not image.revision and not self._clustered:
@@ -176,7 +180,13 @@ class Broker:
         self.logs.load(partial(self._settings_or_fate, image), now_ms, image.topic_id_of_partition)
         self.logs.keep_within(self._with_dynamic(image).log_dir_max_bytes, now_ms)
         self._lost = self._without_log(image)
-        self.control = Control(self.store, self.follower, config.node_id, system.transport_clock)
+        self.control = Control(
+            self.store,
+            self.follower,
+            config.node_id,
+            system.transport_clock,
+            counts=self._clustered,
+        )
         if self._clustered:
             from ottla.broker.cluster import Cluster
 
@@ -331,6 +341,12 @@ class Broker:
             self.doubt,
         )
         self.logs.on_low = lambda: loop.call_soon(self._make_room)
+        if self.cluster is not None:
+            from ottla.broker.metadata_copy import CopyKeeper
+
+            self.copy_keeper = CopyKeeper(
+                self.store, system.transport_clock, self.logs.online, self._run_files_job
+            )
         self.upkeep = Upkeep(system.clock, self.doubt)
         self.transport_upkeep = Upkeep(system.transport_clock, self.doubt)
         self._assembled = True
@@ -380,6 +396,7 @@ class Broker:
             views.fetch_sessions.dirty_topics(delta.topics)
         if self.cluster is not None:
             self.cluster.follow(image, delta)
+            self.copy_keeper.follow(image)
         if delta.topics or delta.resources:
             self.groups.follow(image, delta)
             self.shares.follow(image, delta)
@@ -709,6 +726,8 @@ class Broker:
             await self.dispatcher.close()
             self.connections.close_all()
         if self.cluster is not None:
+            if self._assembled:
+                await self.copy_keeper.close()
             await self.cluster.close()
         if hasattr(self, "follower"):
             await self.follower.close()

@@ -20,8 +20,9 @@ from typing import Any, NamedTuple, NoReturn
 
 from ottla.broker.image_follower import ImageFollower
 from ottla.handlers.slices import in_slices
-from ottla.metadata.changes import CONTROLLER, KeyValue, apply, merge
+from ottla.metadata.changes import CONTROLLER, KeyValue, apply, decided_key, merge
 from ottla.metadata.controller import Writes
+from ottla.metadata.features import COUNTS_DECISIONS, OTTLA_VERSION, level
 from ottla.metadata.image import Image
 from ottla.metadata.portions import portions
 from ottla.metadata.store import Changes, Compare, Put, Revision, Store
@@ -71,9 +72,19 @@ class Control:
     """The controller's hands: it holds the lock, the store and the follower."""
 
     def __init__(
-        self, store: Store, follower: ImageFollower, broker_id: BrokerId, clock: Clock
+        self,
+        store: Store,
+        follower: ImageFollower,
+        broker_id: BrokerId,
+        clock: Clock,
+        *,
+        counts: bool = False,
     ) -> None:
-        """`clock` is the transport clock, by which long decisions are cut into slices."""
+        """`clock` is the transport clock, by which long decisions are cut into slices.
+
+        With `counts`, what is written says how many decisions there were: a store that others
+        keep may be set back behind our back.
+        """
         self._store = store
         self._follower = follower
         self._broker_id = broker_id
@@ -82,6 +93,7 @@ class Control:
         self._asked: deque[_Asked] = deque()
         self._in_doubt = False
         self._closed = False
+        self._counts = counts
 
     @property
     def is_controller(self) -> bool:
@@ -197,6 +209,8 @@ class Control:
         if not decisions:
             return
         puts = merge(put for decided in decisions for put in decided.writes.puts)
+        if self._counts and level(image.features, OTTLA_VERSION) >= COUNTS_DECISIONS:
+            puts.append(decided_key(image.decisions + 1))
         deletes = [key for decided in decisions for key in decided.writes.deletes]
         controls = Compare(CONTROLLER, image.controller_revision)
         revision = 0

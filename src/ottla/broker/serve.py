@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ottla import __version__
+from ottla.broker.etcd_store import etcd_store
 from ottla.broker.log_rate import LogRate
 from ottla.broker.options import ServeOptions
 from ottla.config.broker_config import BrokerConfig
 from ottla.config.development import DEVELOPMENT
 from ottla.config.environment import read_environment
-from ottla.config.key import ConfigError, Value
+from ottla.config.key import ConfigError
 from ottla.config.listeners import SecurityProtocol, is_loopback
 from ottla.config.resolve import combine, from_file, from_flags
 from ottla.metadata.controller import NewTopic
@@ -178,7 +179,7 @@ def _open_parts(
     if _is_clustered(config):
         from ottla.storage.disk import RealDisk
 
-        return RealDisk(), lambda directory: _etcd(config, clock, network)
+        return RealDisk(), lambda directory: etcd_store(config, clock, network)
     if memory:
         from ottla.metadata.store_memory import MemoryStore
         from ottla.storage.memory_disk import MemoryDisk
@@ -195,31 +196,6 @@ def _open_parts(
 
 def _is_clustered(config: BrokerConfig) -> bool:
     return bool(config.values["metadata.etcd.endpoints"])
-
-
-def _text(value: Value) -> str | None:
-    return None if value is None else str(value)
-
-
-def _etcd(config: BrokerConfig, clock: Clock, network: Network) -> Store:
-    from ottla.metadata.etcd_options import EtcdOptions, TlsFiles
-    from ottla.metadata.store_etcd import EtcdStore
-
-    values = config.values
-    endpoints = values["metadata.etcd.endpoints"]
-    assert isinstance(endpoints, tuple)
-    options = EtcdOptions(
-        endpoints=[str(each) for each in endpoints],
-        prefix=str(values["metadata.etcd.prefix"]),
-        tls=TlsFiles(
-            _text(values["metadata.etcd.ssl.ca"]),
-            _text(values["metadata.etcd.ssl.certificate"]),
-            _text(values["metadata.etcd.ssl.key"]),
-        ),
-        user=_text(values["metadata.etcd.user"]),
-        password=_text(values["metadata.etcd.password"]) or "",
-    )
-    return EtcdStore(options, network, clock)
 
 
 async def _serve(

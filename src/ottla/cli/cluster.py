@@ -1,4 +1,4 @@
-"""`ottla cluster`: status, health, balance, move, elect, up."""
+"""`ottla cluster`: status, health, balance, move, elect, up, rebuild-metadata."""
 
 import asyncio
 from typing import Any
@@ -9,6 +9,7 @@ from ottla.cli.cluster_up import up
 from ottla.cli.connect import Failure, brokers_option, run
 from ottla.cli.moving import brokers_of, carry_out, moving_options, partition_of, show
 from ottla.cli.output import block, echo_json, echo_lines, echo_rows, format_option, table
+from ottla.cli.rebuild import export_metadata, rebuild_metadata
 from ottla.client.balance import Move, NoRoomError, Site, balance
 from ottla.client.cluster_view import ClusterView
 from ottla.client.operations import Operations
@@ -24,7 +25,8 @@ def cluster() -> None:
     """Look at a cluster, balance it, move replicas, elect leaders, start one to try."""
 
 
-cluster.add_command(up)
+for _command in (up, export_metadata, rebuild_metadata):
+    cluster.add_command(_command)
 
 
 async def broker_rows(view: ClusterView) -> list[dict[str, Any]]:

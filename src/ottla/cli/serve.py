@@ -50,6 +50,17 @@ def _settings(context: Any, parameter: Any, values: tuple[str, ...]) -> dict[str
     return settings
 
 
+settings_option = click.option(
+    "-s",
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    callback=_settings,
+    help="A setting under Kafka's name; repeatable.",
+)
+
+
 @click.command(
     epilog="""\b
 Examples:
@@ -97,15 +108,7 @@ which wins over the file. SIGINT or SIGTERM stops it (exit status 0).
     type=click.Path(exists=True, dir_okay=False),
     help="A server.properties file.",
 )
-@click.option(
-    "-s",
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="KEY=VALUE",
-    callback=_settings,
-    help="A setting under Kafka's name; repeatable.",
-)
+@settings_option
 @click.option(
     "--dev",
     is_flag=True,

@@ -2,7 +2,8 @@
 
 Keys and their JSON values:
 
-    cluster                      {"cluster_id"}
+    cluster                      {"cluster_id", and where it is not 0 "generation": how often the
+                                 metadata was made anew from data directories}
     controller                   {"broker_id"}; in a cluster, with that broker's lease
     producer_ids                 {"next"}: the first id outside every block handed out
     broker/ID                    {"rack", "endpoints": [[listener, host, port]], "fenced", and where
@@ -19,6 +20,10 @@ Keys and their JSON values:
     deleting/TOPIC_ID            {"name"}: its files may be removed
     features                     {feature: finalized level}; a cluster that was made before levels
                                  were finalized has none until somebody sets one
+    decided                      {"count"}: how often the controllers decided anything, so that a
+                                 store that was set back is noticed; in a cluster only
+    rebuilding                   {"cluster_id", "generation", "identity", "revision", "decisions"}: of
+                                 what was there before, while it is made anew (`broker/restoring.py`)
 
 A topic exists when its topic key does, and has as many partitions as that says; its
 partition keys may be older, and go later: thousands do not fit in one transaction. Keys
@@ -44,6 +49,7 @@ from ottla.metadata.image import (
     TopicImage,
 )
 from ottla.metadata.store import Changes, KeyVersion, Put, Revision, Snapshot
+from ottla.model.holdings import MetadataCopy
 from ottla.model.ids import (
     NO_BROKER,
     BrokerId,
@@ -59,7 +65,12 @@ from ottla.model.steps import Steps, at_once
 CLUSTER = "cluster"
 CONTROLLER = "controller"
 PRODUCER_IDS = "producer_ids"
+BROKERS = "broker/"
+"""Before the id of each broker that is registered: it goes with that broker's lease."""
 FEATURES = "features"
+DECIDED = "decided"
+REBUILDING = "rebuilding"
+"""There while the metadata is made anew, and `cluster` is not: no broker starts meanwhile."""
 
 _KINDS = frozenset(
     (
@@ -67,6 +78,7 @@ _KINDS = frozenset(
         CLUSTER,
         "config",
         CONTROLLER,
+        DECIDED,
         "deleting",
         FEATURES,
         PRODUCER_IDS,
@@ -105,8 +117,11 @@ def _content(value: bytes) -> Any:
     return _from_json(value.decode())[0]
 
 
-def cluster_key(cluster_id: str) -> KeyValue:
-    return CLUSTER, _value({"cluster_id": cluster_id})
+def cluster_key(cluster_id: str, generation: int = 0) -> KeyValue:
+    content: dict[str, Any] = {"cluster_id": cluster_id}
+    if generation:
+        content["generation"] = generation
+    return CLUSTER, _value(content)
 
 
 def controller_key(broker_id: BrokerId) -> KeyValue:
@@ -121,8 +136,12 @@ def features_key(levels: Mapping[str, int]) -> KeyValue:
     return FEATURES, _value(dict(levels))
 
 
+def decided_key(count: int) -> KeyValue:
+    return DECIDED, _value({"count": count})
+
+
 def broker_name(broker_id: BrokerId) -> str:
-    return f"broker/{broker_id}"
+    return f"{BROKERS}{broker_id}"
 
 
 def broker_key(broker: BrokerImage) -> KeyValue:
@@ -221,6 +240,69 @@ def deleting_name(topic_id: Uuid) -> str:
 
 def deleting_key(topic_id: Uuid, name: TopicName) -> KeyValue:
     return deleting_name(topic_id), _value({"name": name})
+
+
+def lasting_keys(image: Image) -> Steps[list[KeyValue]]:
+    """The keys that made this image, but for those that end with a broker's life; a topic a step."""
+    found = [
+        cluster_key(image.cluster_id, image.generation),
+        *(known_broker_key(broker) for broker in image.known_brokers.values()),
+        *(config_key(resource, configs) for resource, configs in image.configs.items() if configs),
+        *(deleting_key(topic_id, name) for topic_id, name in image.deleting.items()),
+    ]
+    if image.producer_ids_revision:
+        found.append(producer_ids_key(image.next_producer_id))
+    if image.features:
+        found.append(features_key(image.features))
+    if image.decisions:
+        found.append(decided_key(image.decisions))
+    for name, topic in image.topics.items():
+        yield
+        for number, state in enumerate(topic.partitions):
+            found.append(partition_key(topic.topic_id, number, state._replace(revision=0)))
+        if topic.configs:
+            resource = ConfigResource(ResourceType.TOPIC, name)
+            found.append(config_key(resource, topic.configs))
+        found.append(topic_key(topic.topic_id, name, len(topic.partitions)))
+    return found
+
+
+def is_lasting(key: str) -> bool:
+    """Whether a key outlives the brokers."""
+    return key not in (CONTROLLER, REBUILDING) and not key.startswith(BROKERS)
+
+
+def rebuilding_key(copy: MetadataCopy) -> KeyValue:
+    return REBUILDING, _value(
+        {
+            "cluster_id": copy.cluster_id,
+            "generation": copy.generation,
+            "identity": copy.identity,
+            "revision": copy.revision,
+            "decisions": copy.decisions,
+        }
+    )
+
+
+def as_copy(snapshot: Snapshot, identity: str) -> MetadataCopy | None:
+    """What a store has, as if it were a broker's copy; None: it has no cluster's metadata."""
+    keys = {key: value for key, value in snapshot.items.items() if is_lasting(key)}
+    if REBUILDING in snapshot.items:
+        before = _content(snapshot.items[REBUILDING])
+        return MetadataCopy(**before, keys=keys, revisions={})
+    if CLUSTER not in snapshot.items:
+        return None
+    cluster = _content(snapshot.items[CLUSTER])
+    decided = _content(snapshot.items[DECIDED])["count"] if DECIDED in snapshot.items else 0
+    return MetadataCopy(
+        cluster["cluster_id"],
+        cluster.get("generation", 0),
+        identity,
+        snapshot.revision,
+        decided,
+        keys,
+        {},
+    )
 
 
 # Applying
@@ -366,12 +448,15 @@ def _put(draft: _Draft, put: Put) -> None:
         )
     elif put.key == CLUSTER:
         draft.scalars["cluster_id"] = content["cluster_id"]
+        draft.scalars["generation"] = content.get("generation", 0)
     elif put.key == CONTROLLER:
         draft.scalars["controller_id"] = content["broker_id"]
         draft.scalars["controller_revision"] = draft.revision_of(put.key)
     elif put.key == PRODUCER_IDS:
         draft.scalars["next_producer_id"] = content["next"]
         draft.scalars["producer_ids_revision"] = draft.revision_of(put.key)
+    elif put.key == DECIDED:
+        draft.scalars["decisions"] = content["count"]
     elif put.key == FEATURES:
         draft.scalars["features"] = content
 

@@ -54,6 +54,9 @@ class Lineage:
 
     def break_off(self, why: str) -> None:
         """Trust this etcd no more: say so once, and raise StorageError."""
-        self._broken = f"{why}; the metadata store is refused until the broker is started again"
+        self._broken = (
+            f"{why}; the metadata store is refused until the broker is started again. Where etcd "
+            "was restored or replaced: stop all brokers, then `ottla cluster rebuild-metadata`"
+        )
         log.error("%s", self._broken)
         raise StorageError(self._broken)

@@ -121,6 +121,10 @@ class Image:
     """Levels that were finalized; `features.finalized` has those, too, that nobody set."""
     unlisted: Mapping[Uuid, Mapping[PartitionId, PartitionImage]] = field(default_factory=dict)
     """Partitions whose topic does not say that it has them: yet, or any more."""
+    decisions: int = 0
+    """How often the controllers of a cluster have decided anything."""
+    generation: int = 0
+    """How often the metadata was made anew from data directories, its store lost."""
 
     def topic_by_id(self, topic_id: Uuid) -> TopicImage | None:
         name = self.topic_names.get(topic_id)

@@ -95,6 +95,10 @@ class TooLargeError(ValueError):
 
 class Store(Protocol):
     @property
+    def identity(self) -> str:
+        """Which store this is, known once it was loaded; empty where there can be only one."""
+
+    @property
     def max_keys(self) -> int:
         """How many keys one transaction may compare, put, and delete: so many of each."""
 

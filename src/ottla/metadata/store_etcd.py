@@ -132,6 +132,10 @@ class EtcdStore:
         return self._client.lineage.cluster_id
 
     @property
+    def identity(self) -> str:
+        return "" if self.cluster_id is None else f"{self.cluster_id:x}"
+
+    @property
     def revision(self) -> Revision:
         """The highest revision that any answer told so far."""
         return self._client.lineage.revision

@@ -76,6 +76,7 @@ class MemoryStore:
     """A `Store` over a database that nobody else changes while it is open."""
 
     max_keys = NO_LIMIT
+    identity = ""
 
     def __init__(self, clock: Clock, database: MemoryDatabase | None = None) -> None:
         self._database = database if database is not None else MemoryDatabase()

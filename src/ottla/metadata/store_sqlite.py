@@ -63,6 +63,7 @@ class SqliteStore:
     """
 
     max_keys = NO_LIMIT
+    identity = ""
 
     def __init__(self, path: str, clock: Clock) -> None:
         """Begin to open the file; `clock` (transport) rules the leases."""

@@ -39,6 +39,10 @@ class StoreConnection:
         self._reaches.set()
 
     @property
+    def identity(self) -> str:
+        return self._store.identity
+
+    @property
     def max_keys(self) -> int:
         return self._store.max_keys
 

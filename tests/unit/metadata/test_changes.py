@@ -13,6 +13,7 @@ from ottla.metadata.features import SUPPORTED
 from ottla.metadata.image import BrokerImage, ConfigResource, Endpoint, Image, KnownBroker
 from ottla.metadata.store import Changes, KeyVersion, Put, Snapshot
 from ottla.model.isolation import ResourceType
+from ottla.model.steps import at_once
 from ottla.testing.randomness import SeededRandomness
 
 ONE_BROKER = changes.broker_key(BrokerImage(1, 0, None, (Endpoint("PLAINTEXT", "h", 9092),)))
@@ -236,3 +237,33 @@ def test_what_a_newer_build_writes_beside_is_passed_over() -> None:
     assert [each._replace(revision=0) for each in after.topics["t"].partitions] == [
         each._replace(revision=0) for each in before.topics["t"].partitions
     ]
+
+
+def test_the_lasting_keys_of_an_image_make_it_again() -> None:
+    """Whoever adds a kind of key has it survive the loss of the store, or says here why not."""
+    keys = Keys()
+    keys.write(create(keys.image, "t", 3, {"x": "1"}, 1))
+    keys.write(create(keys.image, "gone", 1, {}, 2))
+    keys.write(controller.delete_topics(keys.image, [keys.image.topics["gone"].topic_id]))
+    keys.write(
+        Writes(
+            (
+                changes.cluster_key("c", 4),
+                changes.known_broker_key(KnownBroker(1, "r", (), (bytes(16),), "boot")),
+                changes.config_key(ConfigResource(ResourceType.BROKER, "1"), {"a": "b"}),
+                changes.producer_ids_key(77),
+                changes.features_key({"group.version": 1}),
+                changes.decided_key(5),
+            )
+        )
+    )
+    lasting = dict(at_once(changes.lasting_keys(keys.image)))
+    assert lasting == {k: v for k, v in keys.items.items() if changes.is_lasting(k)}
+    default = Image()
+    lives = {"brokers", "controller_id", "controller_revision", "unlisted"}
+    unset = {
+        field.name
+        for field in fields_of(Image)
+        if getattr(keys.image, field.name) == getattr(default, field.name)
+    }
+    assert unset <= lives, "put a key for it in this test"

@@ -71,6 +71,10 @@ class StoreLink:
     # The store
 
     @property
+    def identity(self) -> str:
+        return self._store.identity
+
+    @property
     def max_keys(self) -> int:
         return self._store.max_keys
 
