@@ -62,6 +62,12 @@ def is_put_out(cluster: Cluster, number: int) -> bool:
     return not lives and any(said in each.log.read_text() for each in others)
 
 
+def decisions(cluster: Cluster) -> int:
+    """How many the controllers counted; what level 2 adds."""
+    told = cluster.etcd.control("get", "--print-value-only", "/ottla/decided")
+    return int(json.loads(told)["count"]) if told else 0
+
+
 def level(ottla: Command) -> int:
     rows = ottla("feature", "list", "--format", "json").json
     return int({row["feature"]: row["level"] for row in rows}[OTTLA_VERSION])
@@ -85,8 +91,11 @@ def test_a_rolling_upgrade_and_downgrade(cluster: Cluster) -> None:
         assert "Broker 3 only supports versions 1-1" in ottla.fails("feature", "upgrade", up)
         roll(stage, three, here)
         assert level(ottla) == 1
+        assert decisions(cluster) == 0
         ottla("feature", "upgrade")
         assert level(ottla) == newest
+        ottla("topic", "create", "counted")
+        assert decisions(cluster) > 0
 
         stage.scene.ended.add(3)
         three.stop()
@@ -96,10 +105,14 @@ def test_a_rolling_upgrade_and_downgrade(cluster: Cluster) -> None:
         three.kill9()  # it ends by itself, unless it was ready already
 
         ottla("feature", "downgrade", f"{OTTLA_VERSION}=1")
+        counted = decisions(cluster)
+        ottla("topic", "create", "not-counted")
         stage.scene.ended.clear()
         for broker in three, two, one:
             roll(stage, broker, before)
+        assert decisions(cluster) == counted
+        assert known(cluster, 1) is None
+        roll(stage, one, here)  # its copy of the metadata was written at another level
     stage.compare()
     assert stage.journal.lines == []
     assert stage.journal.acknowledged_count > 0
-    assert known(cluster, 1) is None
