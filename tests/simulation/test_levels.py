@@ -8,8 +8,10 @@ from tests.simulation.test_cluster import BROKERS
 from tests.simulation.test_operations import ask
 from tests.support.cluster_world import ClusterWorld, simulate
 
+from ottla.client.admin import Admin
 from ottla.metadata import changes
 from ottla.metadata.features import (
+    COUNTS_DECISIONS,
     EARLIER,
     OTTLA_VERSION,
     SAFE_DOWNGRADE,
@@ -152,5 +154,26 @@ def test_a_level_finalized_while_a_broker_comes_is_not_missed() -> None:
             await coming
         await world.brokers.pop(2).stop()
         await world.until("it left", lambda: 2 not in world.image(1).brokers)
+
+    simulate(program)
+
+
+def test_decisions_are_counted_at_their_level_only() -> None:
+    async def decide(world: ClusterWorld, name: str) -> int:
+        async with world.view() as view:
+            await Admin(view).create_topic(name, partitions=1, replication_factor=1)
+        await world.until("all know", lambda: all(name in world.image(b).topics for b in BROKERS))
+        return world.image(1).decisions
+
+    async def program(world: ClusterWorld) -> None:
+        await made_before_levels(world)
+        await world.start(*BROKERS)
+        assert await decide(world, "one") == 0
+        assert (await finalize(world, COUNTS_DECISIONS)).error_code == 0
+        counted = await decide(world, "two")
+        assert counted > 0
+        assert (await finalize(world, COUNTS_DECISIONS - 1, SAFE_DOWNGRADE)).error_code == 0
+        stopped = await decide(world, "three")
+        assert await decide(world, "four") == stopped >= counted, "never less: copies know it"
 
     simulate(program)
