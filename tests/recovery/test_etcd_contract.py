@@ -57,6 +57,9 @@ test_a_watch_sees_each_transaction_whole_and_in_order = (
 test_a_failed_transaction_is_not_seen_by_a_watch = (
     contract.test_a_failed_transaction_is_not_seen_by_a_watch
 )
+test_what_was_before_a_compacted_revision_is_forgotten = (
+    contract.test_what_was_before_a_compacted_revision_is_forgotten
+)
 test_watches_end_when_the_store_closes = contract.test_watches_end_when_the_store_closes
 test_a_key_put_again_without_its_lease_stays = contract.test_a_key_put_again_without_its_lease_stays
 test_a_lost_compare_is_told_before_a_lost_lease = (
@@ -101,6 +104,9 @@ class FromZero:
         ]
         result = await self._store.transact(moved, puts, deletes, leases=leases)
         return result._replace(revision=result.revision - self._base)
+
+    async def compact(self, revision: Revision, /) -> None:
+        await self._store.compact(revision + self._base)
 
     async def grant_lease(self, ttl_ms: int, /) -> LeaseId:
         return await self._store.grant_lease(ttl_ms)

@@ -615,6 +615,11 @@ class Broker:
                 lambda: 1000 * views.config.leader_imbalance_check_interval_seconds,
                 self.cluster.duties.balance_leaders,
             )
+        if self.cluster is not None:
+            forgetting = self.cluster.forgetting
+            self.transport_upkeep.every(
+                "old revisions", lambda: forgetting.interval_ms, forgetting.look
+            )
         self.transport_upkeep.every("idle connections", lambda: SWEEP_MS, self.connections.sweep)
         self.transport_upkeep.every(
             "idle files", lambda: CLOSE_IDLE_FILES_MS, self.logs.handles.close_idle

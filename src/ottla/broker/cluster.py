@@ -7,6 +7,7 @@ from ottla.broker.control import Control
 from ottla.broker.duties import Duties
 from ottla.broker.end_offsets import EndOffsets
 from ottla.broker.enlisting import Enlisting
+from ottla.broker.forgetting import Forgetting
 from ottla.broker.forwarding import Forwarding
 from ottla.broker.image_follower import ImageFollower
 from ottla.broker.levels import Levels
@@ -107,6 +108,7 @@ class Cluster:
             self.min_isr,
             self._may_elect_uncleanly,
         )
+        self.forgetting = Forgetting(store, follower, control)
         self._system = system
         self.peers = self._links()
         self.forwarding = Forwarding(static.node_id, self.peers, system.transport_clock)
@@ -224,6 +226,7 @@ class Cluster:
     async def close(self) -> None:
         self.seat.close()
         self.levels.close()
+        self.forgetting.close()
         if self._leaving is not None:
             self._leaving.cancel()
             await asyncio.wait([self._leaving])

@@ -135,6 +135,9 @@ class Store(Protocol):
             TooLargeError: only etcd has a limit: 128 compares, 128 changes, 1.5 MB.
         """
 
+    async def compact(self, revision: Revision, /) -> None:
+        """Forget the changes before `revision`, for all who watch; harmless twice."""
+
     async def grant_lease(self, ttl_ms: int, /) -> LeaseId:
         """Return a new lease, which runs out `ttl_ms` after its last keep-alive."""
 

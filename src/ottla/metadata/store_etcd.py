@@ -216,7 +216,7 @@ class EtcdStore:
                 raise
 
     async def compact(self, revision: Revision, /) -> None:
-        """Let etcd forget what was before `revision`, for every user of it; harmless twice."""
+        """Every user of this etcd finds the changes before `revision` forgotten."""
         try:
             await self._call("kv/compaction", {"revision": str(revision)})
         except EtcdError as error:

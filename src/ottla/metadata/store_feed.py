@@ -42,6 +42,12 @@ class Feed:
             self._forgotten += 1
         self._wake()
 
+    def forget(self, revision: Revision) -> None:
+        """Forget the changes before `revision`, as far as there are any."""
+        while self._history and self._forgotten + 1 < revision:
+            self._keys -= _key_count(self._history.popleft())
+            self._forgotten += 1
+
     def close(self) -> None:
         """End every watch once it has yielded what was published."""
         self._closed = True

@@ -111,6 +111,10 @@ class MemoryStore:
         request = Request.checked(compare, puts, deletes, leases)
         return self._transact(request)
 
+    async def compact(self, revision: Revision, /) -> None:
+        self._check_open()
+        self._feed.forget(revision)
+
     async def grant_lease(self, ttl_ms: int, /) -> LeaseId:
         self._check_open()
         self._database.last_lease += 1

@@ -117,6 +117,9 @@ class SqliteStore:
         request = Request.checked(compare, puts, deletes, leases)
         return await self._ask(lambda file: file.transact(request))
 
+    async def compact(self, revision: Revision, /) -> None:
+        self._feed.forget(revision)
+
     async def grant_lease(self, ttl_ms: int, /) -> LeaseId:
         lease = await self._ask(lambda file: (file.grant_lease(ttl_ms), None))
         self._leases.start(lease, ttl_ms)

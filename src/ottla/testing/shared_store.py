@@ -68,6 +68,10 @@ class StoreConnection:
             await asyncio.sleep(self.delay_s)
         return await self._store.transact(compare, puts, deletes, leases=leases)
 
+    async def compact(self, revision: Revision, /) -> None:
+        self._reach()
+        await self._store.compact(revision)
+
     async def grant_lease(self, ttl_ms: int, /) -> LeaseId:
         self._reach()
         return await self._store.grant_lease(ttl_ms)

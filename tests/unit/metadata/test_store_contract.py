@@ -235,6 +235,22 @@ def test_a_watch_that_fell_too_far_behind_is_told_so(run: Run) -> None:
     run(case)
 
 
+def test_what_was_before_a_compacted_revision_is_forgotten(run: Run) -> None:
+    async def case(open_store: Open, clock: ManualClock) -> None:
+        store = await open_store()
+        for number in range(4):
+            await store.transact([], [("a", b"%d" % number)])
+        for revision in (3, 3, 1):
+            await store.compact(revision)
+        with pytest.raises(CompactedError):
+            await anext(store.watch(1))
+        assert (await anext(store.watch(2))).revision == 3
+        assert (await store.load()).items == {"a": b"3"}
+        await store.close()
+
+    run(case)
+
+
 def test_after_reopening_a_watch_from_the_loaded_revision_goes_on(run: Run) -> None:
     async def case(open_store: Open, clock: ManualClock) -> None:
         store = await open_store()

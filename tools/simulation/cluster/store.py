@@ -110,6 +110,9 @@ class StoreLink:
             raise PeerError("the metadata store has not answered")
         return result
 
+    async def compact(self, revision: Revision, /) -> None:
+        await self._call(lambda: self._store.compact(revision))
+
     async def grant_lease(self, ttl_ms: int, /) -> LeaseId:
         self.lease = await self._call(lambda: self._store.grant_lease(ttl_ms))
         return self.lease
