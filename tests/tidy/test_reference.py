@@ -13,5 +13,5 @@ def test_a_changed_page_is_found(tmp_path: Path) -> None:
     for page, render in PAGES.items():
         path = tmp_path / page
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(render().replace("settings", "choices", 1), encoding="utf-8")
+        path.write_text(render().replace("Do not edit", "Edit", 1), encoding="utf-8")
     assert stale_pages(tmp_path) == list(PAGES)

@@ -6,11 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tools.docgen.architecture import architecture_picture
+from tools.docgen.cluster import death_picture, parts_picture, record_picture
 from tools.docgen.configuration import configuration_page
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES: dict[str, Callable[[], str]] = {
     "docs/design/architecture.svg": architecture_picture,
+    "docs/images/cluster-death.svg": death_picture,
+    "docs/images/cluster-parts.svg": parts_picture,
+    "docs/images/cluster-record.svg": record_picture,
     "docs/reference/configuration.md": configuration_page,
 }
 
