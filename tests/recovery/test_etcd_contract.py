@@ -142,8 +142,8 @@ def run(etcd: Etcd) -> Callable[[contract.Case], None]:
 
     async def open_store() -> Store:
         network = SocketNetwork(asyncio.get_running_loop())
-        store = await EtcdStore.open(options, network, clock)
-        bases.append(store.revision)
+        store = EtcdStore(options, network, clock)
+        bases.append((await store.load()).revision)
         return FromZero(store, bases[0])
 
     def run_case(case: Callable[..., Awaitable[None]]) -> None:

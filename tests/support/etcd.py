@@ -47,10 +47,12 @@ def options(etcd: Etcd, **changes: Any) -> EtcdOptions:
 
 
 @asynccontextmanager
-async def opened(given: EtcdOptions, **known: int) -> AsyncIterator[EtcdStore]:
+async def opened(given: EtcdOptions) -> AsyncIterator[EtcdStore]:
+    """A store that etcd has answered."""
     loop = asyncio.get_running_loop()
-    store = await EtcdStore.open(given, SocketNetwork(loop), MonotonicClock(loop), **known)
+    store = EtcdStore(given, SocketNetwork(loop), MonotonicClock(loop))
     try:
+        await store.load()
         yield store
     finally:
         await store.close()

@@ -165,7 +165,7 @@ async def _run(
             attempt_timeout_ms=700,
             progress_interval_ms=200,
         )
-        brokers.append(Broker(f"broker{n}", await EtcdStore.open(options, network, clock)))
+        brokers.append(Broker(f"broker{n}", EtcdStore(options, network, clock)))
     following = [
         asyncio.ensure_future(broker.follow(await broker.store.load())) for broker in brokers
     ]

@@ -62,6 +62,9 @@ if TYPE_CHECKING:
     from ottla.broker.metadata_copy import CopyKeeper
 
 TEND_LOGS_MS = 1_000
+STORE_PATIENCE_MS = 60_000
+"""How long a broker that starts waits for the metadata store."""
+
 MAKE_AFTER_MS = 20
 MADE_PER_TURN = 40
 MADE_AT_ONCE = 5
@@ -135,16 +138,22 @@ class Broker:
         """By the files they write, those that are nothing but newer contents of these."""
         self._lost: frozenset[tuple[Uuid, PartitionId]] = frozenset()
         """Partitions whose logs must be in a directory that is offline: none is made instead."""
+        self._is_given_up = False
         self.copy_keeper: CopyKeeper
         self.logs: Logs
         self.store: Store
         self.follower: ImageFollower
+
+    def give_up(self) -> None:
+        """Have a start fail that waits for the metadata store."""
+        self._is_given_up = True
 
     async def start(self) -> None:
         """Recover the logs, register, lead, listen.
 
         Raises:
             LogsError: directories are locked, lost, or belong to another broker.
+            PeerError: the metadata store cannot be reached.
             StorageError: the metadata store is not of these directories, or fails, or a feature
                 level is finalized that this build does not support.
             OSError: a listener's address cannot be bound.
@@ -155,7 +164,9 @@ class Broker:
         self.logs.start()
         self.store = self._open_store(self.logs.roots.metadata_directory())
         self.follower = ImageFollower(self.store, system.transport_clock, self._metadata_failed)
-        image = await self.follower.load()
+        image = await self.follower.load_when_there(
+            STORE_PATIENCE_MS, lambda: not self._is_given_up
+        )
         refuse_unsupported(image.features, self.supports)
         if image.cluster_id and (higher := not_used(image.features)) is not None:
             log.info("supported and not finalized: %s (`ottla feature upgrade`)", higher)

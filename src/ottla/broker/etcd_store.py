@@ -22,6 +22,7 @@ def etcd_store(config: BrokerConfig, clock: Clock, network: Network) -> Store:
     assert isinstance(endpoints, tuple)
     options = EtcdOptions(
         endpoints=[str(each) for each in endpoints],
+        first_endpoint=config.node_id,
         prefix=str(values["metadata.etcd.prefix"]),
         tls=TlsFiles(
             _text(values["metadata.etcd.ssl.ca"]),

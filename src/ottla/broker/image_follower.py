@@ -49,6 +49,25 @@ class ImageFollower:
         self._followed = self.image.revision
         return self.image
 
+    async def load_when_there(self, patience_ms: int, goes_on: Callable[[], bool]) -> Image:
+        """As `load`; a store that cannot be reached is waited for, while somebody wants to.
+
+        Raises:
+            PeerError: it still cannot be reached.
+        """
+        until_ms = self._clock.now_ms() + patience_ms
+        is_said = False
+        while True:
+            try:
+                return await self.load()
+            except PeerError as error:
+                if not goes_on() or self._clock.now_ms() >= until_ms:
+                    raise
+                if not is_said:
+                    is_said = True
+                    log.warning("waiting for the metadata store: %s", error)
+            await self._pause()
+
     async def newest(self) -> Image:
         """The image of everything that is in the store by now."""
         if self._task is None:

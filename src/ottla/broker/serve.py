@@ -220,8 +220,6 @@ async def _serve(
         log.error("stopping: %s", reason)
         stop(FAILED)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop, DONE)
     system = System.real(loop)
     disk, open_store = _open_parts(config, system.transport_clock, system.network, memory=memory)
     log.info("Ottla %s, node %d", __version__, config.node_id)
@@ -235,6 +233,13 @@ async def _serve(
         failed=failed,
         clustered=_is_clustered(config),
     )
+
+    def stop_by_signal() -> None:
+        broker.give_up()
+        stop(DONE)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop_by_signal)
     if prepare is not None:
         prepare(broker)
     loop.set_exception_handler(partial(_uncaught, broker))
@@ -243,7 +248,7 @@ async def _serve(
     except (OSError, StorageError, PeerError, LogsError, ApiError) as error:
         print(f"ottla: {_reason(error, config)}", file=sys.stderr)
         await broker.stop()
-        return FAILED
+        return stopping.result() if stopping.done() else FAILED
     gc.collect()
     gc.freeze()
     _say_ready(broker)

@@ -15,7 +15,6 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 
 from ottla.metadata.etcd_client import EtcdClient
 from ottla.metadata.etcd_errors import NOT_FOUND, RESOURCE_EXHAUSTED, EtcdError
-from ottla.metadata.etcd_lineage import Lineage
 from ottla.metadata.etcd_messages import (
     PROGRESS_KEY,
     JsonObject,
@@ -77,14 +76,11 @@ class EtcdStore:
         options: EtcdOptions,
         network: Network,
         clock: Clock,
-        *,
-        cluster_id: int | None = None,
-        revision: Revision = 0,
     ) -> None:
         """`clock` (transport) rules the deadlines; nothing is connected to before the first call.
 
-        `cluster_id` and `revision` are what an earlier life of this broker saw:
-        an etcd with another id, or at a lower revision, is refused.
+        What an earlier life of this broker knew of etcd, the broker compares with what is loaded
+        (`broker/metadata_copy.py`): it alone knows whether the metadata was rebuilt meanwhile.
 
         Raises:
             ValueError: an endpoint is not a URL, or the prefix is empty.
@@ -93,38 +89,10 @@ class EtcdStore:
         self._options = options
         self._clock = clock
         self._keys = Keys(options.prefix)
-        self._client = EtcdClient(options, network, clock, Lineage(cluster_id, revision))
+        self._client = EtcdClient(options, network, clock)
         self._watches: set[Watch] = set()
         self._looking: asyncio.Task[None] | None = None
-
-    @classmethod
-    async def open(
-        cls,
-        options: EtcdOptions,
-        network: Network,
-        clock: Clock,
-        *,
-        cluster_id: int | None = None,
-        revision: Revision = 0,
-    ) -> "EtcdStore":
-        """Return the store once etcd has answered.
-
-        Raises:
-            PeerError: it does not.
-            ValueError, StorageError: as the constructor; this is not the etcd that was expected.
-        """
-        store = cls(options, network, clock, cluster_id=cluster_id, revision=revision)
-        try:
-            version = await store.version()
-            await store._call("kv/range", store._keys.range(store._keys.encode(""), 1, 0))
-        except BaseException:
-            await store.close()
-            raise
-        if _UNSOUND.match(version):
-            log.warning(
-                "etcd %s can lose consistency when it is killed: use 3.5.3 or later", version
-            )
-        return store
+        self._knows_version = False
 
     @property
     def cluster_id(self) -> int | None:
@@ -159,10 +127,14 @@ class EtcdStore:
     async def load(self) -> Snapshot:
         for _ in range(LOADS):
             try:
-                return await self._load()
+                snapshot = await self._load()
             except EtcdError as error:
                 if not error.is_compacted:
                     raise
+                continue
+            if not self._knows_version:
+                await self._warn_of_version()
+            return snapshot
         raise PeerError(f"etcd compacted its history {LOADS} times while it was loaded")
 
     async def watch(self, after_revision: Revision, /) -> AsyncIterator[Changes]:
@@ -227,6 +199,18 @@ class EtcdStore:
         await self._client.close()
         if self._looking is not None:
             await self._looking
+
+    async def _warn_of_version(self) -> None:
+        try:
+            version = await self.version()
+        except PeerError as error:
+            log.debug("etcd does not say its version: %s", error)
+            return
+        self._knows_version = True
+        if _UNSOUND.match(version):
+            log.warning(
+                "etcd %s can lose consistency when it is killed: use 3.5.3 or later", version
+            )
 
     async def _load(self) -> Snapshot:
         items: dict[str, bytes] = {}

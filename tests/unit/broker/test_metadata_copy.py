@@ -7,6 +7,7 @@ from tests.support.cluster_world import ClusterWorld, simulate
 
 from ottla.client.admin import Admin
 from ottla.metadata import changes
+from ottla.metadata.features import COUNTS_DECISIONS, OTTLA_VERSION
 from ottla.model.errors import StorageError
 from ottla.model.holdings import MetadataCopy
 from ottla.storage.holdings import read_holdings
@@ -43,6 +44,19 @@ def test_every_directory_has_a_copy_of_all_that_lasts() -> None:
         assert copy.keys == {k: v for k, v in items.items() if changes.is_lasting(k)}
         assert copy.decisions > 0
         assert read_holdings(world.disks[1], "/data").copy == copy
+
+    simulate(program)
+
+
+def test_decisions_are_not_counted_below_their_level() -> None:
+    async def program(world: ClusterWorld) -> None:
+        await world.start(1)
+        store = world.store.store
+        await store.transact([], [changes.features_key({OTTLA_VERSION: COUNTS_DECISIONS - 1})])
+        await world.until("lowered", lambda: world.image(1).features[OTTLA_VERSION] == 1)
+        before = world.image(1).decisions
+        await with_topics(world, "rides")
+        assert world.image(1).decisions == before
 
     simulate(program)
 
