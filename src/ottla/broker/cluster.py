@@ -260,13 +260,24 @@ class Cluster:
         return log is not None and log.topic_id == topic.topic_id and not log.directory.is_online
 
     def _doubt(self, topic: TopicImage, number: PartitionId) -> Doubt:
-        log = self._logs.get(TopicPartition(topic.name, number))
-        if log is None or log.topic_id != topic.topic_id or not log.directory.is_online:
+        partition = TopicPartition(topic.name, number)
+        log = self._logs.get(partition)
+        if log is None and self._keeps_directories and self._logs.was_never_made(partition):
+            pass  # Its directory is made behind the answer to who made the topic: we died before.
+        elif log is None or log.topic_id != topic.topic_id or not log.directory.is_online:
             return Doubt.MISSING
         rebooted = self._before is not None and self._before.boot_id != self._boot_id
         if rebooted and not self._logs.stopped_cleanly and not self._is_durable(topic):
             return Doubt.UNFLUSHED
-        return Doubt.CUT if self._logs.lacks_committed(log) else Doubt.NONE
+        if log is not None and self._logs.lacks_committed(log):
+            return Doubt.CUT
+        return Doubt.NONE
+
+    @property
+    def _keeps_directories(self) -> bool:
+        """Whether all log directories that were registered last are here still."""
+        here = {directory.directory_id for directory in self._logs.directories}
+        return self._before is not None and here >= set(self._before.directories)
 
 
 def _endpoints(config: BrokerConfig) -> tuple[Endpoint, ...]:

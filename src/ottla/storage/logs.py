@@ -102,6 +102,8 @@ class Logs:
         self._high_watermarks: dict[TopicPartition, Offset] = {}
         self._committed: dict[Log, Offset] = {}
         """Of logs that recovery cut below it: what was known to be committed."""
+        self._named: set[TopicPartition] | None = set()
+        """Of which checkpoints spoke at this start; None: not all of them were there."""
         self._counts: dict[LogDirectory, int] = dict.fromkeys(self.directories, 0)
         self._retention_queue: list[Log] = []
         self.compacting: dict[Log, None] = {}
@@ -169,6 +171,10 @@ class Logs:
         points = offset_checkpoints.read(directory, checkpoints.RECOVERY_POINT, stop)
         high_watermarks = offset_checkpoints.read(directory, checkpoints.HIGH_WATERMARK, stop)
         compacted = offset_checkpoints.read(directory, checkpoints.CLEANER, stop)
+        if not (points.is_whole and high_watermarks.is_whole):
+            self._named = None
+        elif self._named is not None:
+            self._named |= points.offsets.keys() | high_watermarks.offsets.keys()
         boot_id = disk.boot_id()
         # From here on, an end without a new marker is an unclean one.
         if stop is not recovery.Stop.MACHINE:
@@ -343,6 +349,19 @@ class Logs:
     def lacks_committed(self, log: Log) -> bool:
         """Whether recovery cut off what was known to be committed, and it did not come back."""
         return log.log_end_offset < self._committed.get(log, 0)
+
+    def was_never_made(self, partition: TopicPartition) -> bool:
+        """Whether, as of the start, no log of that name was ever in these directories.
+
+        A checkpoint names each that was there for a minute; one that is younger cannot go
+        without its directory, unless the machine went down.
+        """
+        return (
+            self._named is not None
+            and partition not in self._named
+            and partition not in self._logs
+            and not self.some_are_offline
+        )
 
     # Creating and deleting.
 
@@ -580,7 +599,9 @@ class Logs:
     def _checkpoint_job(
         self, directory: LogDirectory, names: Sequence[str] = offset_checkpoints.ALL
     ) -> FilesJob:
-        logs = [log for log in self._logs.values() if log.directory is directory]
+        logs = [
+            log for log in self._logs.values() if log.directory is directory and log.make is None
+        ]
         return offset_checkpoints.job(directory, logs, names)
 
     def _write_recovery_points(self, directory: LogDirectory) -> None:

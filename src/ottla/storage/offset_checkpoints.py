@@ -28,6 +28,8 @@ class OffsetCheckpoint(NamedTuple):
     offsets: Mapping[TopicPartition, Offset]
     ids: Mapping[TopicPartition, Uuid] | None
     """None: nobody wrote that down, so that names must do."""
+    is_whole: bool = True
+    """There was one, as it had been written."""
 
     def of(self, partition: TopicPartition, topic_id: Uuid | None) -> Offset | None:
         """The offset of a partition, if it was written for the topic of this id."""
@@ -38,19 +40,21 @@ class OffsetCheckpoint(NamedTuple):
 
 def read(directory: LogDirectory, name: str, stop: recovery.Stop) -> OffsetCheckpoint:
     """Read one of a directory that stopped so; nothing is known of what is missing or garbled."""
-    offsets = _read_offsets(directory, name)
+    found = _read_offsets(directory, name)
+    is_whole, offsets = found is not None, found or {}
     if stop is recovery.Stop.CLEAN and name != checkpoints.CLEANER:
         # Perhaps Kafka's, which keeps them right itself. The cleaner's is not written
         # at a stop, and to doubt it costs no more than compacting anew.
-        return OffsetCheckpoint(offsets, None)
+        return OffsetCheckpoint(offsets, None, is_whole)
     path = f"{directory.path}/{checkpoints.IDS_OF}{name}"
     try:
-        return OffsetCheckpoint(offsets, checkpoints.parse_topic_ids(directory.disk.read(path)))
+        ids = checkpoints.parse_topic_ids(directory.disk.read(path))
+        return OffsetCheckpoint(offsets, ids, is_whole)
     except FileNotFoundError:
-        return OffsetCheckpoint(offsets, None)
+        return OffsetCheckpoint(offsets, None, is_whole)
     except CheckpointError as error:
         logger.warning("%s, and so no %s, is used: %s", path, name, error)
-        return OffsetCheckpoint(offsets, {})
+        return OffsetCheckpoint(offsets, {}, False)
 
 
 def yet_to_be_written(disk: Disk, root: str, name: str) -> bool:
@@ -62,17 +66,17 @@ def yet_to_be_written(disk: Disk, root: str, name: str) -> bool:
     return disk.exists(path) and disk.size(path) == 0 and not disk.exists(ids)
 
 
-def _read_offsets(directory: LogDirectory, name: str) -> dict[TopicPartition, Offset]:
+def _read_offsets(directory: LogDirectory, name: str) -> dict[TopicPartition, Offset] | None:
     path = f"{directory.path}/{name}"
     if yet_to_be_written(directory.disk, directory.path, name):
         return {}
     try:
         return checkpoints.parse_offsets(directory.disk.read(path))
     except FileNotFoundError:
-        return {}
+        return None
     except CheckpointError as error:
         logger.warning("%s is not used: %s", path, error)
-        return {}
+        return None
 
 
 def job(directory: LogDirectory, logs: Sequence[Log], which: Sequence[str] = ALL) -> FilesJob:

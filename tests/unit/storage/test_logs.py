@@ -311,6 +311,31 @@ def test_a_new_log_has_its_directory_when_it_is_used_and_soon_in_any_case() -> N
     assert disk.exists(last.path)
 
 
+def test_a_log_whose_directory_was_not_made_yet_is_known_from_one_that_is_gone() -> None:
+    disk = MemoryDisk()
+    assert not start(disk).was_never_made(partition(0)), "nothing says what was there before"
+    disk.process_death()
+    logs = start(disk)
+    made, gone, unmade = (
+        logs.create(partition(number), bytes([number]) * 16, LogConfig(), 0) for number in range(3)
+    )
+    append(made, batch(1))
+    append(gone, batch(1))
+    for job in logs.checkpoint_jobs():
+        job.run()
+    disk.process_death()
+    disk.remove_tree(gone.path)
+    logs = start(disk)
+    assert [logs.was_never_made(log.partition) for log in (made, gone, unmade)] == [
+        False,
+        False,
+        True,
+    ]
+    disk.process_death()
+    disk.files["/data/recovery-point-offset-checkpoint"].data[:1] = b"9"
+    assert not start(disk).was_never_made(unmade.partition), "a checkpoint is garbled"
+
+
 def test_a_log_deleted_before_it_was_used_leaves_nothing() -> None:
     disk = MemoryDisk()
     logs = start(disk, "/a")
