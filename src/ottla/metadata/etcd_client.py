@@ -34,10 +34,8 @@ _AUTHENTICATE = "auth/authenticate"
 class EtcdClient:
     """Used by one event loop."""
 
-    def __init__(
-        self, options: EtcdOptions, network: Network, clock: Clock, lineage: Lineage | None = None
-    ) -> None:
-        """`clock` (transport) rules the deadlines; `lineage` is what is known of this etcd.
+    def __init__(self, options: EtcdOptions, network: Network, clock: Clock) -> None:
+        """`clock` (transport) rules the deadlines.
 
         Raises:
             ValueError: an endpoint is not a URL.
@@ -45,7 +43,7 @@ class EtcdClient:
         """
         parsed = options.parsed_endpoints()
         self.endpoints = Endpoints(parsed, options.first_endpoint)
-        self.lineage = lineage if lineage is not None else Lineage()
+        self.lineage = Lineage()
         self.answers = 0
         """How many calls were answered so far."""
 

@@ -3,7 +3,8 @@
 Another cluster's id, or a revision that went back, means that etcd was restored
 from a backup or replaced: what we hold no longer has to do with what is there,
 and nothing that is asked for may be believed. It stays so until the broker is
-started anew.
+started anew; what it knew in an earlier life it compares itself
+(`broker/metadata_copy.py`).
 """
 
 import logging
@@ -16,10 +17,9 @@ log = logging.getLogger("ottla.metadata")
 
 
 class Lineage:
-    def __init__(self, cluster_id: int | None = None, revision: Revision = 0) -> None:
-        """What is known from before, if anything is."""
-        self.cluster_id = cluster_id
-        self.revision = revision
+    def __init__(self) -> None:
+        self.cluster_id: int | None = None
+        self.revision: Revision = 0
         """The highest revision seen in any answer."""
 
         self._broken: str | None = None

@@ -24,13 +24,15 @@ def test_a_linearizable_answer_below_what_was_seen_is_another_history() -> None:
 
 
 def test_another_cluster_id_is_another_history() -> None:
-    lineage = Lineage(cluster_id=0xABC)
+    lineage = Lineage()
+    lineage.note(Header(0xABC, 1))
     with pytest.raises(StorageError, match="was abc and is abd"):
         lineage.note(Header(0xABD, 100))
 
 
 def test_a_broken_history_stays_broken_and_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
-    lineage = Lineage(cluster_id=1)
+    lineage = Lineage()
+    lineage.note(Header(1, 1))
     with caplog.at_level(logging.ERROR, "ottla.metadata"):
         for _ in range(3):
             with pytest.raises(StorageError, match="refused until"):
