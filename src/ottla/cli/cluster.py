@@ -68,10 +68,16 @@ async def _condition(view: ClusterView) -> dict[str, Any]:
     without = sum(each.leader < 0 for each in partitions)
     under = sum(len(each.isr) < len(each.replicas) for each in partitions)
     down = sum(each.is_fenced for each in known)
+    quorum = await operations.has_quorum()
     return {
         "cluster_id": view.cluster.cluster_id,
         "controller": view.cluster.controller,
-        "healthy": not without and not under and not down and view.cluster.controller >= 0,
+        "metadata_quorum": quorum,
+        "healthy": not without
+        and not under
+        and not down
+        and quorum
+        and view.cluster.controller >= 0,
         "brokers": len(known),
         "brokers_down": down,
         "topics": len(topics),
@@ -108,7 +114,7 @@ def status(brokers: str, output: str) -> None:
 @click.option("--wait", type=float, default=0, metavar="SECONDS", help="Wait until it is healthy.")
 @format_option
 def health(brokers: str, wait: float, output: str) -> int:
-    """Say whether all brokers live and all replicas are in sync; exit 1 if not."""
+    """Say whether all brokers live, all replicas are in sync, etcd decides; exit 1 if not."""
 
     async def action(view: ClusterView) -> dict[str, Any]:
         loop = asyncio.get_running_loop()

@@ -10,6 +10,7 @@ from ottla.client.cluster_view import ClusterView, Topic, check, error_of
 from ottla.model.errors import ApiError, ErrorCode, PeerError
 from ottla.model.ids import BrokerId, PartitionId, TopicName, TopicPartition
 from ottla.model.isolation import ResourceType
+from ottla.model.names import CLUSTER_METADATA
 
 CORDONED = "cordoned.log.dirs"
 EVERYWHERE = "*"
@@ -54,6 +55,26 @@ class Operations:
         return sorted(
             KnownBroker(row.broker_id, row.host, row.port, row.rack, row.is_fenced)
             for row in response.brokers
+        )
+
+    async def has_quorum(self) -> bool:
+        """Whether who keeps the metadata has a leader, and so can decide; true if nobody can say."""
+        from ottla.wire.generated.describe_quorum import (
+            DescribeQuorumRequest,
+            PartitionDataRequest,
+            TopicDataRequest,
+        )
+
+        if not (await self._view.link()).serves(DescribeQuorumRequest):
+            return True
+        metadata = TopicDataRequest(
+            topic_name=CLUSTER_METADATA, partitions=[PartitionDataRequest(partition_index=0)]
+        )
+        response = await self._view.send(DescribeQuorumRequest(topics=[metadata]))
+        return not response.error_code and all(
+            row.error_code == ErrorCode.NONE and row.leader_id >= 0
+            for topic in response.topics
+            for row in topic.partitions
         )
 
     async def unregister(self, broker_id: BrokerId) -> None:

@@ -1,7 +1,13 @@
 """`ottla cluster`, asked of four embedded brokers."""
 
+from typing import Any
+
 import pytest
 from tests.support.command import Ottla
+
+from ottla.metadata.quorum import Quorum, QuorumMember
+from ottla.model.errors import PeerError
+from ottla.testing.embedded_cluster import EmbeddedCluster
 
 
 def test_status_shows_what_each_broker_leads_and_holds(ottla: Ottla) -> None:
@@ -43,6 +49,22 @@ def test_health_of_nobody_says_so(ottla: Ottla) -> None:
     for broker in ottla.cluster.running:
         ottla.cluster.kill(broker, noticed=False)
     assert "Is the broker running?" in ottla("cluster", "health", status=1).err
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_health_fails_while_etcd_has_no_leader(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, answers: bool
+) -> None:
+    async def quorum(*arguments: Any) -> Quorum:
+        if answers:
+            return Quorum([QuorumMember(1, "ETCD", "127.0.0.1", 2379)])
+        raise PeerError("no member answers")
+
+    monkeypatch.setattr("ottla.broker.broker.quorum_of", quorum)
+    with EmbeddedCluster() as cluster:
+        health = Ottla(cluster, capsys).json("cluster", "health", status=1)
+    assert not health["metadata_quorum"]
+    assert not health["healthy"]
 
 
 def test_preferred_replicas_are_elected(ottla: Ottla) -> None:
