@@ -50,6 +50,18 @@ def test_all_that_die_before_a_new_topic_is_on_disk_lead_it_when_they_are_back(s
     assert not run(seed, traced=False).violations
 
 
+@pytest.mark.parametrize(
+    "seed",
+    [
+        pytest.param(4084, id="who left an ISR with all there is joins it again"),
+        pytest.param(4877, id="connecting is tried again soon after the way is there"),
+        pytest.param(4892, id="who starts on a full disk knows that its logs are not gone"),
+    ],
+)
+def test_what_once_was_wrong_stays_right(seed: int) -> None:
+    assert not run(seed, traced=False).violations
+
+
 @pytest.mark.parametrize("switch", SEEN_BY)
 def test_a_broker_broken_on_purpose_is_caught(switch: str) -> None:
     checker, first = SEEN_BY[switch]

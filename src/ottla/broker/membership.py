@@ -56,6 +56,7 @@ class Doubt(Enum):
     NONE = "none"
     UNFLUSHED = "the machine lost what was not flushed"
     CUT = "recovery cut off what was committed"
+    OFFLINE = "its log directory is offline"
     MISSING = "there is no log"
 
 
@@ -237,7 +238,7 @@ class Membership:
             (topic, number, state)
             for topic in image.topics.values()
             for number, state in enumerate(topic.partitions)
-            if me in state.isr or me in state.elr or me == state.leader
+            if me in (*state.isr, *state.elr, state.leader, state.last_known_leader)
         ]
 
     def _after_registration(
@@ -246,6 +247,9 @@ class Membership:
         me = self.me.broker_id
         doubt = self._doubt(topic, number)
         if doubt is Doubt.NONE:
+            return resigned(state, me)
+        if doubt is Doubt.OFFLINE and not {*state.isr, *state.elr} - {me}:
+            # When the directory is mended all there is may be back, and nobody else has it.
             return resigned(state, me)
         after = forget(state, me, self._min_isr(topic), missing=doubt is Doubt.MISSING)
         if after.last_known_leader == me != state.last_known_leader:

@@ -13,7 +13,7 @@ from tools.simulation.world import FORESEEN
 
 from ottla.metadata.changes import from_snapshot
 from ottla.metadata.image import Image
-from ottla.metadata.store_memory import MemoryStore
+from ottla.metadata.store_memory import MemoryDatabase, MemoryStore
 from ottla.model.errors import PeerError
 from ottla.model.ids import NO_BROKER, TopicPartition
 from ottla.record.batch import batches, verify_crc
@@ -50,7 +50,9 @@ class ClusterWorld:
             coalesce=shape.coalesce,
             trace=trace,
         )
-        self.store = MemoryStore(LoopClock(self.loop, start_ms=0))
+        self._database = MemoryDatabase()
+        self.store = MemoryStore(LoopClock(self.loop, start_ms=0), self._database)
+        self._image: Image | None = None
         self.store_is_down = False
         self.machines = {broker: Machine(self, broker) for broker in BROKERS}
         self.bootstrap = [(machine.host, PORT) for machine in self.machines.values()]
@@ -93,8 +95,10 @@ class ClusterWorld:
                 history.held.append(Held(self.loop.time(), number, *now))
 
     async def image(self) -> Image:
-        """What is in the store now."""
-        return from_snapshot(await self.store.load())
+        """What is in the store now; made anew only where something was written meanwhile."""
+        if self._image is None or self._image.revision != self._database.revision:
+            self._image = from_snapshot(await self.store.load())
+        return self._image
 
     def partition(self, number: int) -> TopicPartition:
         return TopicPartition(TOPIC, number)
