@@ -264,7 +264,9 @@ class Cluster:
         log = self._logs.get(partition)
         if log is None and self._keeps_directories and self._logs.was_never_made(partition):
             pass  # Its directory is made behind the answer to who made the topic: we died before.
-        elif (log is None and not self._logs.some_are_offline) or (log is not None and log.topic_id != topic.topic_id):
+        elif (log is None and not self._logs.some_are_offline) or (
+            log is not None and log.topic_id != topic.topic_id
+        ):
             return Doubt.MISSING
         rebooted = self._before is not None and self._before.boot_id != self._boot_id
         if rebooted and not self._logs.stopped_cleanly and not self._is_durable(topic):
