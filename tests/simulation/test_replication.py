@@ -11,6 +11,8 @@ from tests.support.cluster_world import ClusterWorld, host_of, simulate
 from tests.unit.storage.parts import values
 
 from ottla.client.producer import Producer
+from ottla.metadata import changes
+from ottla.metadata.store import Compare
 from ottla.model.errors import ApiError, PeerError
 from ottla.model.ids import NO_BROKER, BrokerId
 from ottla.replica.partition import Partition
@@ -213,6 +215,36 @@ def test_a_full_disk_keeps_what_too_few_others_could_commit() -> None:
         assert world.image(1).topics["t"].partitions[0] == state
 
     simulate(program, min_insync_replicas="3")
+
+
+def test_who_is_put_out_after_it_had_fetched_all_is_in_sync_again_though_nothing_is_written() -> (
+    None
+):
+    """As by a controller that heard late that it was gone, after it had come back."""
+
+    async def program(world: ClusterWorld) -> None:
+        await created(world)
+        async with producing(world) as producer:
+            await (await producer.send("t", b"before"))
+        await asyncio.sleep(1)
+        follower = next(each for each in BROKERS if each != leader(world))
+        topic = world.image(1).topics["t"]
+        (state,) = topic.partitions
+        rest = tuple(each for each in state.isr if each != follower)
+        out = state._replace(isr=rest, partition_epoch=state.partition_epoch + 1)
+        key, value = changes.partition_key(topic.topic_id, 0, out)
+        result = await world.store.connect().transact(
+            [Compare(key, state.revision)], [(key, value)]
+        )
+        assert result.ok
+
+        def is_in_again() -> bool:
+            now = world.image(leader(world)).topics["t"].partitions[0]
+            return follower in now.isr and now.partition_epoch > out.partition_epoch
+
+        await world.until("it is in again", is_in_again, limit_s=2)
+
+    simulate(program, min_insync_replicas="2")
 
 
 def test_with_flushing_all_have_it_on_disk() -> None:

@@ -148,12 +148,13 @@ class Cluster:
 
     def _links(self, timeout_ms: Callable[[], int] | None = None) -> Peers:
         static = self._config()
+        limit_ms = timeout_ms or (lambda: self._config().request_timeout_ms)
         return Peers(
             self._system.network,
             lambda: self._follower.image,
             static.inter_broker_listener_name or static.listeners[0].name,
             f"broker-{static.node_id}",
-            timeout_ms or (lambda: self._config().request_timeout_ms),
+            lambda: min(limit_ms(), self._config().socket_connection_setup_timeout_ms),
         )
 
     def share_state(self, timeout_ms: Callable[[], int]) -> RemoteShareState:

@@ -72,6 +72,7 @@ class _Attributes:
     replica_lag_time_max_ms: int
     replica_selector_class: str | None
     replica_socket_timeout_ms: int
+    socket_connection_setup_timeout_ms: int
     replica_alter_log_dirs_io_max_bytes_per_second: int
     leader_replication_throttled_rate: int
     follower_replication_throttled_rate: int

@@ -237,6 +237,12 @@ class Fetch:
                 replica.follower_fetched(
                     follower.broker_id, wanted.offset, row.log_start_offset, follower.epoch, now_ms
                 )
+        for wanted in fetch_set.reshaped:
+            # The request need not say anew where it is, and who is put out has to be seen again.
+            replica = self._resolve(wanted)
+            if replica is not None:
+                replica.follower_goes_on(follower.broker_id, follower.epoch)
+        fetch_set.reshaped.clear()
 
     def start(self) -> FetchResponse | Reply:
         ready = self._look()

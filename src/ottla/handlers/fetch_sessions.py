@@ -84,6 +84,8 @@ class FetchSet:
         self.by_id = by_id
         self.wanted: dict[PartitionKey, Wanted] = {}
         self.dirty: dict[Wanted, None] = {}
+        self.reshaped: dict[Wanted, None] = {}
+        """What a follower wants whose topic has changed since its last request."""
         self.session_id = NO_SESSION
         self.epoch = INITIAL_EPOCH
         self.used_ms = 0
@@ -111,6 +113,7 @@ class FetchSet:
         wanted = self.wanted.pop(key, None)
         if wanted is not None:
             self.dirty.pop(wanted, None)
+            self.reshaped.pop(wanted, None)
             self.unwatch(wanted)
 
     def watch(self, wanted: Wanted, replica: Partition) -> None:
@@ -133,6 +136,7 @@ class FetchSet:
             self.unwatch(wanted)
         self.wanted.clear()
         self.dirty.clear()
+        self.reshaped.clear()
         self.on_news = None
 
     # As a watcher of its partitions
@@ -269,6 +273,8 @@ class FetchSessions:
             for wanted in session.wanted.values():
                 if wanted.topic in names or wanted.topic == "":
                     session.dirty[wanted] = None
+                    if session.follower >= 0:
+                        session.reshaped[wanted] = None
             if session.follower >= 0 and session.on_news is not None:
                 session.on_news(MAX_EPOCH)
 

@@ -26,9 +26,6 @@ API_VERSIONS_KEY = 18
 SCRATCH_BYTES = 64 * 1024
 MAX_ANSWER_BYTES = 512 * 1024 * 1024
 SOFTWARE_NAME = "ottla"
-SETUP_MS = 10_000
-"""How long connecting may take, Kafka's `socket.connection.setup.timeout.ms`: what was begun while
-the way was cut may never be done, though the way is there again."""
 _NO_SIZE = bytes(4)
 
 P = TypeVar("P", bound=asyncio.BaseProtocol)
@@ -276,12 +273,11 @@ async def connect(
     Raises:
         PeerError: nobody is there, or it does not speak Kafka's protocol in time.
     """
-    setup_ms = min(timeout_ms, SETUP_MS)
     try:
-        async with asyncio.timeout(setup_ms / 1000):
+        async with asyncio.timeout(timeout_ms / 1000):
             _, frames = await network.connect(host, port, _Frames)
     except TimeoutError:
-        raise PeerError(f"{host}:{port}: no connection within {setup_ms} ms") from None
+        raise PeerError(f"{host}:{port}: no connection within {timeout_ms} ms") from None
     except OSError as error:
         why = (
             os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or error

@@ -34,6 +34,7 @@ IN_ONE_TURN = 1024 * 1024
 
 class Settings(FetchSettings, Protocol):
     replica_socket_timeout_ms: int
+    socket_connection_setup_timeout_ms: int
 
 
 Address = tuple[str, int]
@@ -216,12 +217,15 @@ class Fetcher:
         if address is None:
             raise PeerError(f"broker {self.leader} is not registered")
         host, port = address
+        settings = self._fetchers.settings()
         self._link = await connect(
             self._fetchers.network,
             host,
             port,
             client_id=f"broker-{self._fetchers.broker_id}-fetcher",
-            timeout_ms=self._fetchers.settings().replica_socket_timeout_ms,
+            timeout_ms=min(
+                settings.replica_socket_timeout_ms, settings.socket_connection_setup_timeout_ms
+            ),
         )
         return self._link
 

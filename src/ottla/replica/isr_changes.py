@@ -132,10 +132,7 @@ class IsrChanges:
             await self._sleep(max(1, self._lag_max_ms() // CHECKS_PER_LAG))
             for number, partition in enumerate(list(replicas)):
                 leadership = partition.leadership
-                if leadership is not None and (
-                    self._laggards(partition, leadership)
-                    or self._left_with_everything(partition, leadership)
-                ):
+                if leadership is not None and self._laggards(partition, leadership):
                     self.look(partition)
                 if number % LOOKED_AT_PER_TURN == LOOKED_AT_PER_TURN - 1:
                     await asyncio.sleep(0)
@@ -146,17 +143,6 @@ class IsrChanges:
             leader_end=partition.log.log_end_offset,
             now_ms=self._clock.now_ms(),
             lag_max_ms=self._lag_max_ms(),
-        )
-
-    def _left_with_everything(self, partition: Partition, leadership: Leadership) -> bool:
-        """Whether a follower was taken out after it had said that it has all there is.
-
-        Its fetches name the partition no more as long as nothing changes (KIP-227).
-        """
-        state, end = leadership.state, partition.log.log_end_offset
-        return len(state.isr) < len(state.replicas) and any(
-            each.end_offset == end and each.broker_id not in state.isr and self._is_usable(each)
-            for each in leadership.followers.values()
         )
 
     async def _sleep(self, delay_ms: int) -> None:

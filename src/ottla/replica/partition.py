@@ -551,8 +551,20 @@ class Partition:
             self.advance_high_watermark(0)
         if started:
             self._check_starts()
-        if broker not in leadership.state.isr and has_caught_up(
-            follower, high_watermark=self.high_watermark, epoch_start=self.epoch_start
+        self.follower_goes_on(broker, broker_epoch)
+
+    def follower_goes_on(self, broker: BrokerId, broker_epoch: int) -> None:
+        """A follower asks on from where it was; it may have been put out of the ISR meanwhile."""
+        leadership = self.leadership
+        follower = None if leadership is None else leadership.followers.get(broker)
+        if (
+            leadership is not None
+            and follower is not None
+            and broker not in leadership.state.isr
+            and follower.broker_epoch == broker_epoch
+            and has_caught_up(
+                follower, high_watermark=self.high_watermark, epoch_start=self.epoch_start
+            )
         ):
             self.may_join(self)
 

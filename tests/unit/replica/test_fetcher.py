@@ -83,6 +83,7 @@ class World:
                 replica_fetch_response_max_bytes=1 << 20,
                 replica_fetch_wait_max_ms=WAIT_MS,
                 replica_socket_timeout_ms=5_000,
+                socket_connection_setup_timeout_ms=5_000,
             ),
             broker_epoch=lambda: self.nodes[3].epoch,
             address_of=lambda broker: ("host", broker),

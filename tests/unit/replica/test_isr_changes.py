@@ -139,21 +139,6 @@ def test_who_has_caught_up_joins() -> None:
     run(scenario, (1,))
 
 
-def test_who_was_taken_out_with_all_there_is_joins_though_it_says_nothing_more() -> None:
-    async def scenario(world: World) -> None:
-        world.fetched(2)
-        world.fetched(3)
-        await world.rest()
-        # Somebody else took it for dead; its next fetches do not name what does not change.
-        await world.change(isr=(1, 3))
-        await world.rest()
-        assert isr_of(world.partition) == (1, 3)
-        await world.pass_time(LAG_MS // 2)
-        assert world.stored.isr == isr_of(world.partition) == (1, 2, 3)
-
-    run(scenario)
-
-
 def test_who_lags_leaves_and_the_others_commit() -> None:
     async def scenario(world: World) -> None:
         for _ in range(30):
@@ -205,6 +190,21 @@ def test_who_becomes_usable_joins_though_it_has_nothing_to_fetch() -> None:
         assert world.stored.isr == (1, 2)
 
     run(scenario, (1,))
+
+
+def test_who_was_put_out_joins_when_it_goes_on_and_is_who_it_was() -> None:
+    async def scenario(world: World) -> None:
+        world.fetched(2)
+        await world.change(isr=(1, 3))
+        await world.rest()
+        world.partition.follower_goes_on(2, world.epochs[2] + 1)
+        await world.rest()
+        assert world.stored.isr == (1, 3), "we do not know where another incarnation is"
+        world.partition.follower_goes_on(2, world.epochs[2])
+        await world.rest()
+        assert world.stored.isr == (1, 2, 3)
+
+    run(scenario)
 
 
 def test_who_has_begun_anew_meanwhile_does_not_join() -> None:

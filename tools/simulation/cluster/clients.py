@@ -3,16 +3,19 @@
 import asyncio
 import random
 from collections.abc import Awaitable
+from contextlib import suppress
 from typing import TypeVar
 
 from tools.simulation.cluster.history import Administered
-from tools.simulation.cluster.world import ClusterWorld
+from tools.simulation.cluster.world import BROKERS, ClusterWorld
 from tools.simulation.history import Fetched, Listed, Outcome, Produced
 
 from ottla.client.admin import Admin
 from ottla.client.cluster_view import ClusterView
 from ottla.client.offsets import EARLIEST, LATEST, list_offsets
+from ottla.client.operations import Operations
 from ottla.model.errors import ApiError, PeerError
+from ottla.model.ids import TopicPartition
 
 T = TypeVar("T")
 
@@ -123,3 +126,33 @@ class Operator:
             Administered(name, partitions, start, world.loop.time(), outcome)
         )
         return outcome is Outcome.OK
+
+
+class Mover:
+    """Moves the topic's replicas, takes that back, and has preferred leaders elected."""
+
+    def __init__(self, world: ClusterWorld, host: str) -> None:
+        self._world = world
+        self._host = host
+        self._chance = random.Random(f"moves {world.seed}")
+
+    async def run(self) -> None:
+        world, chance = self._world, self._chance
+        async with view_of(world, self._host) as view:
+            operations = Operations(view)
+            for _ in range(world.shape.moves):
+                await asyncio.sleep(chance.uniform(0.1, world.shape.phase_s / world.shape.moves))
+                partition = world.partition(chance.randrange(world.shape.partitions))
+                with suppress(ApiError, PeerError):
+                    await self._move(operations, partition)
+
+    async def _move(self, operations: Operations, partition: TopicPartition) -> None:
+        chance, shape = self._chance, self._world.shape
+        kind = chance.choice(("replicas", "replicas", "back", "leaders"))
+        if kind == "leaders":
+            await operations.elect(None)
+        elif kind == "back":
+            await operations.reassign({partition: None})
+        else:
+            count = chance.randint(2, shape.replicas)
+            await operations.reassign({partition: chance.sample(BROKERS, count)})

@@ -12,9 +12,6 @@ from tools.simulation.faults import Fault
 from ottla.metadata.changes import partition_key
 from ottla.metadata.store import Compare
 
-PHASE_S = 20.0
-"""Faults begin within so many seconds; then everything heals."""
-
 DEATHS = (
     "death",
     "death",
@@ -52,8 +49,8 @@ LENGTHS_S = (0.05, 0.5, 2.0, 5.0, 10.0)
 """The lease lasts four seconds."""
 
 
-def plan(seed: int, *, durable: bool, replicated: bool) -> list[Fault]:
-    """The faults of a seed, by time; one to eight. `number` says whom they meet.
+def plan(seed: int, phase_s: float, *, durable: bool, replicated: bool) -> list[Fault]:
+    """The faults of a seed, by time; one to eight, within `phase_s` seconds. `number`: whom they meet.
 
     Where not every batch is synced, one machine alone loses power, and none where the others
     need not have everything.
@@ -69,7 +66,7 @@ def plan(seed: int, *, durable: bool, replicated: bool) -> list[Fault]:
             kind = "power cut" if kind == "power cut" and replicated else "death"
             broker = weak if kind == "power cut" else broker
         length = chance.choice(LENGTHS_S)
-        found.append(Fault(chance.uniform(0.1, PHASE_S), kind, length, broker))
+        found.append(Fault(chance.uniform(0.1, phase_s), kind, length, broker))
     return sorted(found)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from tools.simulation.checkers import violations
 from tools.simulation.cluster.checkers import CHECKERS
-from tools.simulation.cluster.clients import Lister, Operator, Watched, view_of
+from tools.simulation.cluster.clients import Lister, Mover, Operator, Watched, view_of
 from tools.simulation.cluster.faults import Faults, plan
 from tools.simulation.cluster.history import ClusterHistory
 from tools.simulation.cluster.machine import TOPIC
@@ -20,6 +20,7 @@ from tools.simulation.readers import LibraryReader
 from ottla.client.admin import Admin
 from ottla.model.errors import ApiError, PeerError
 
+SHORT_PHASE_S = 20.0
 PRODUCE_LIMIT_S = 30.0
 SETTLE_LIMIT_S = 60.0
 
@@ -40,6 +41,10 @@ class Shape:
     """How long a sync, or another job of a worker, takes at most."""
     segment_ms: int
     lag_ms: int
+    phase_s: float
+    """Faults begin within so many seconds; then everything heals."""
+    moves: int
+    """How often an operator has replicas or leaders moved."""
 
     @classmethod
     def of(cls, seed: int) -> "Shape":
@@ -56,6 +61,8 @@ class Shape:
             job_ms=chance.choice((1.0, 5.0, 50.0)),
             segment_ms=chance.choice((500, 3_000, 10**9)),
             lag_ms=chance.choice((1_500, 5_000)),
+            phase_s=chance.choices((SHORT_PHASE_S, 100.0, 400.0), (70, 20, 10))[0],
+            moves=chance.choice((0, 2, 6)),
         )
 
     @property
@@ -108,11 +115,12 @@ async def _live(seed: int, world: ClusterWorld, faults: list[Fault]) -> None:
             hosts[number],
             idempotent=True,
             count=30,
-            pauses_s=(0.0, 0.2, 2.0),
+            pauses_s=(0.0, 0.2, max(2.0, shape.phase_s / 20)),
         )
         for number in range(2)
     }
     writers["operator"] = Operator(world, hosts[2], count=2)
+    writers["mover"] = Mover(world, hosts[6])
     ends: dict[int, int] | None = None
     readers = {
         f"reader{number}": LibraryReader(
@@ -127,10 +135,12 @@ async def _live(seed: int, world: ClusterWorld, faults: list[Fault]) -> None:
     listing = asyncio.create_task(Lister(world, hosts[5]).run())
     running = {name: asyncio.create_task(each.run()) for name, each in writers.items()}
     reading = {name: asyncio.create_task(each.run()) for name, each in readers.items()}
-    faults += plan(seed, durable=shape.durable, replicated=shape.replicas > 2)
+    faults += plan(seed, shape.phase_s, durable=shape.durable, replicated=shape.replicas > 2)
     happening = Faults(world, hosts)
     keeper = asyncio.create_task(happening.keep())
     await happening.run(faults)
+    # Long phases are mostly calm: clients go on, and what happens once in minutes does.
+    await asyncio.sleep(max(0.0, shape.phase_s - SHORT_PHASE_S - world.loop.time()))
     await _produced(world, hosts[6])
     await finished(history, running)
     await world.settled(SETTLE_LIMIT_S)

@@ -32,6 +32,8 @@ PRODUCERS = 3
 TRANSACTIONS = 12
 TIMEOUT_MS = 6_000
 CLOSED_LIMIT_S = 60.0
+PHASE_S = 20.0
+"""Faults begin within so many seconds."""
 
 COMMITTED, ABORTED, UNKNOWN = "committed", "aborted", "unknown"
 
@@ -191,7 +193,7 @@ def run(seed: int, *, trace: list[str] | None = None, traced: bool = True) -> Ra
         await created(world, "10.0.1.6")
         writers = [Writer(world, number) for number in range(PRODUCERS)]
         running = {each.name: asyncio.create_task(each.run()) for each in writers}
-        faults += plan(seed, durable=shape.durable, replicated=shape.replicas > 2)
+        faults += plan(seed, PHASE_S, durable=shape.durable, replicated=shape.replicas > 2)
         happening = Faults(world, [f"10.0.1.{number}" for number in range(7)])
         keeper = asyncio.create_task(happening.keep())
         await happening.run(faults)

@@ -117,6 +117,8 @@ class ClusterWorld:
             return f"controller {image.controller_id}, brokers {sorted(image.brokers)}"
         for topic in image.topics.values():
             for number, state in enumerate(topic.partitions):
+                if state.adding or state.removing:
+                    return f"{topic.name}-{number} is moved: {state}"
                 if state.leader == NO_BROKER or set(state.isr) != set(state.replicas):
                     return f"{topic.name}-{number}: {state}"
                 found = [

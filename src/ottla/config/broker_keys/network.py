@@ -70,11 +70,11 @@ NETWORK_KEYS = (
         "broker's own budget."),
     Key("request.timeout.ms", INT, 30000, None, READ_ONLY, YES,
         "How long the broker waits for another broker's answer before it gives up or tries again."),
-    Key("socket.connection.setup.timeout.ms", LONG, 10000, None, READ_ONLY, NOT_YET,
-        "How long connecting to another broker may take at first; the time grows with each failure up "
-        "to `socket.connection.setup.timeout.max.ms`."),
+    Key("socket.connection.setup.timeout.ms", LONG, 10000, None, READ_ONLY, YES,
+        "How long connecting to another broker may take before it is tried anew."),
     Key("socket.connection.setup.timeout.max.ms", LONG, 30000, None, READ_ONLY, NOT_YET,
-        "The longest that connecting to another broker may take after repeated failures."),
+        "The longest that connecting to another broker may take after repeated failures; Ottla does not "
+        "take longer then than at first."),
     Key("socket.listen.backlog.size", INT, 50, at_least(1), READ_ONLY, NOT_YET,
         "How many connections the operating system may queue before they are accepted; it may apply a "
         "lower limit of its own."),
