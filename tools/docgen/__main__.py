@@ -8,6 +8,7 @@ from pathlib import Path
 from tools.docgen.architecture import architecture_picture
 from tools.docgen.cluster import death_picture, parts_picture, record_picture
 from tools.docgen.configuration import configuration_page
+from tools.docgen.terminal import status_picture
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES: dict[str, Callable[[], str]] = {
@@ -15,6 +16,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "docs/images/cluster-death.svg": death_picture,
     "docs/images/cluster-parts.svg": parts_picture,
     "docs/images/cluster-record.svg": record_picture,
+    "docs/images/cluster-status.svg": status_picture,
     "docs/reference/configuration.md": configuration_page,
 }
 

@@ -3,7 +3,7 @@
 from html import escape
 
 SANS = "ui-sans-serif, system-ui, 'Segoe UI', Helvetica, Arial, sans-serif"
-_MONO = "ui-monospace, 'SF Mono', Menlo, Consolas, 'DejaVu Sans Mono', monospace"
+MONO = "ui-monospace, 'SF Mono', Menlo, Consolas, 'DejaVu Sans Mono', monospace"
 
 _LIGHT = {
     ".page": "fill:#ffffff;stroke:#d1d9e0",
@@ -60,7 +60,7 @@ def text(
     mono: bool = False,
     weight: int = 400,
 ) -> str:
-    family = f' font-family="{_MONO}"' if mono else ""
+    family = f' font-family="{MONO}"' if mono else ""
     return (
         f'<text class="{kind}" x="{x:g}" y="{y:g}" font-size="{size:g}" font-weight="{weight}" '
         f'text-anchor="{anchor}"{family}>{escape(said)}</text>'
