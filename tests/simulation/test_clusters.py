@@ -24,6 +24,7 @@ SEEN_BY = {
     "elect_anybody": ("unclean", 0),
     "truncate_to_high_watermark": ("lost_writes", 0),
     "join_with_anything": ("eligible_lack", 3),
+    "catch_up_at_once": ("eligible_lack", 3),
     "trust_logs_after_power_cuts": ("eligible_lack", 42),
     "tell_ends_too_soon": ("ends_go_back", 62),
 }

@@ -15,6 +15,7 @@ from tools.simulation.worlds import WORLDS
 CHUNK = 20
 EVERY_S = 10.0
 MOST_FAILURES = 20
+"""Seeds that are named, each with the first that was wrong."""
 
 
 class Chunk(NamedTuple):
@@ -55,6 +56,7 @@ def prove(what: str, first: int, seeds: int, processes: int, say: Callable[[str]
     ends = range(first, first + seeds, CHUNK)
     jobs = [(what, at, min(CHUNK, first + seeds - at)) for at in ends]
     total = Chunk(0, 0, 0.0, Counter(), 0, [])
+    failed: set[int] = set()
     began = said = time.monotonic()
     for chunk in _chunks(jobs, processes):
         total = Chunk(
@@ -65,8 +67,8 @@ def prove(what: str, first: int, seeds: int, processes: int, say: Callable[[str]
             total.deaths + chunk.deaths,
             total.violations + chunk.violations,
         )
-        for seed, line in chunk.violations:
-            if len(total.violations) <= MOST_FAILURES:
+        for seed, line in dict(reversed(chunk.violations)).items():
+            if len(failed := failed | {seed}) <= MOST_FAILURES:
                 say(f"seed {seed}: {line}\n  python -m tools.simulation {seed} --world {what}")
         now = time.monotonic()
         if now - said > EVERY_S or total.seeds == seeds:

@@ -9,7 +9,7 @@ from ottla.handlers.fetch import Fetch
 from ottla.metadata import election
 from ottla.metadata.image import PartitionImage
 from ottla.model.ids import NO_BROKER, BrokerId
-from ottla.replica import following, isr_changes
+from ottla.replica import following, isr, isr_changes, partition
 from ottla.replica.isr_changes import IsrChanges
 from ottla.replica.leadership import Leadership
 from ottla.replica.partition import Partition
@@ -94,6 +94,12 @@ def join_with_anything(patch: Patch) -> None:
     patch(isr_changes, "joiners", joiners)
 
 
+def catch_up_at_once(patch: Patch) -> None:
+    """Take every follower that fetches for one that has caught up, as in a reassignment."""
+    patch(isr, "has_caught_up", lambda follower, **known: True)
+    patch(partition, "has_caught_up", lambda follower, **known: True)
+
+
 def trust_logs_after_power_cuts(patch: Patch) -> None:
     """Stay in every ISR with what the machine left of the logs."""
     patch(Cluster, "_doubt", lambda self, topic, number: Doubt.NONE)
@@ -112,6 +118,7 @@ SWITCHES: tuple[Callable[[Patch], None], ...] = (
     elect_anybody,
     truncate_to_high_watermark,
     join_with_anything,
+    catch_up_at_once,
     trust_logs_after_power_cuts,
     tell_ends_too_soon,
 )
