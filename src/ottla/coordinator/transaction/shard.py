@@ -349,7 +349,7 @@ class TransactionShard:
             raise ApiError(ErrorCode.INVALID_PRODUCER_ID_MAPPING)
         is_current = producer[1] == known.producer_epoch <= LAST_EPOCH
         if known.bumps and known.state in PREPARED:
-            is_current = False  # the epoch rose with the decision: nobody has it yet
+            is_current = False  # the epoch rose with the decision
         if not is_current and not (is_retry and known.state in PREPARED | COMPLETE):
             raise ApiError(ErrorCode.PRODUCER_FENCED)
         if known.state in PREPARED:
@@ -425,9 +425,11 @@ def _given(fresh: ProducerId | None) -> ProducerId:
 
 def _is_next(known: Transaction, producer: Producer) -> bool:
     """Whether this is who the producer will be once its transaction is over: it was told so already."""
-    if known.state not in PREPARED or known.next_producer_id == NO_PRODUCER_ID:
+    if known.state not in PREPARED or not known.bumps:
         return False
-    return producer == (known.next_producer_id, 0)
+    if known.next_producer_id != NO_PRODUCER_ID:
+        return producer == (known.next_producer_id, 0)
+    return producer == (known.producer_id, known.producer_epoch)
 
 
 def _may_resume(known: Transaction, expected: Producer) -> bool:

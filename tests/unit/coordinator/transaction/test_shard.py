@@ -88,14 +88,18 @@ def test_a_foreign_producer_id_may_not_resume_whatever_its_epoch() -> None:
     assert world.known == known
 
 
-def test_nobody_has_the_epoch_that_rose_with_the_decision_before_it_is_complete() -> None:
-    """A forged EndTxn in it is fenced, not told to wait for what it might end next."""
+def test_who_ends_the_next_transaction_before_this_one_is_complete_comes_again() -> None:
+    """It was told its next epoch with the decision: it wrote nothing in it, and aborts at once."""
     world = TransactionWorld()
     world.init()
     world.add((100, 0))
     assert world.end((100, 0)) == (100, 1)
-    assert world.end((100, 1)) == "PRODUCER_FENCED"
-    assert world.end((100, 1), False) == "PRODUCER_FENCED"
+    known = world.known
+    assert world.end((100, 1), False) == "CONCURRENT_TRANSACTIONS"
+    assert world.end((100, 2), False) == "PRODUCER_FENCED"
+    assert world.known == known
+    world.complete()
+    assert world.end((100, 1), False) == (100, 2)
 
 
 def test_foreign_and_forged_producers_change_nothing() -> None:
