@@ -6,8 +6,10 @@
 import asyncio
 
 import pytest
+from tools.proof.__main__ import SIMULATED
 from tools.simulation.cluster.checkers import CHECKERS
 from tools.simulation.cluster.run import run
+from tools.simulation.worlds import WORLDS
 
 from ottla.testing.broken import broken
 from ottla.testing.broken_replication import SWITCHES
@@ -98,3 +100,7 @@ def test_who_is_stopped_does_nothing_and_then_all_that_fell_due() -> None:
     loop.run_until_complete(main())
     loop.close()
     assert done == [("step 0", 1.0), ("step 1", 10.0), ("step 2", 11.0)]
+
+
+def test_every_table_of_simulated_lives_has_a_world() -> None:
+    assert set(SIMULATED.values()) <= WORLDS.keys()

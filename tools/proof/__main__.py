@@ -55,7 +55,7 @@ SIMULATED = {
     "groups": "groups",
     "shares": "shares",
     "cluster": "cluster",
-    "cluster-transactions": "transactions over a cluster",
+    "cluster-transactions": "cluster-transactions",
 }
 """Tables of simulated lives, and what is lived through in each."""
 
