@@ -26,14 +26,7 @@ BROKERS = (1, 2, 3)
 
 
 async def three(world: ClusterWorld) -> None:
-    await world.start(*BROKERS)
-    await world.until(
-        "all follow one controller",
-        lambda: all(
-            len(world.image(each).brokers) == 3 and world.image(each).controller_id != NO_BROKER
-            for each in BROKERS
-        ),
-    )
+    await world.begin(*BROKERS)
 
 
 def test_three_brokers_find_each_other_and_one_controls() -> None:

@@ -33,14 +33,7 @@ async def producing(world: ClusterWorld) -> AsyncIterator[Producer]:
 
 async def created(world: ClusterWorld, partitions: int = 1) -> None:
     """Three brokers, and a topic "t" with a replica on each."""
-    await world.start(*BROKERS)
-    await world.until(
-        "all follow one controller",
-        lambda: all(
-            len(world.image(each).brokers) == 3 and world.image(each).controller_id != NO_BROKER
-            for each in BROKERS
-        ),
-    )
+    await world.begin(*BROKERS)
     async with world.view() as view:
         await view.refresh([])
         link = await view.link(1)

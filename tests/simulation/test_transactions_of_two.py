@@ -11,24 +11,12 @@ from tests.support.cluster_world import ClusterWorld, simulate
 
 from ottla.client.admin import Admin
 from ottla.client.transactional_producer import TransactionalProducer
-from ottla.model.ids import NO_BROKER, TopicPartition
+from ottla.model.ids import TopicPartition
 from ottla.testing.clock import START_MS
 
-BROKERS = (1, 2)
 TRANSACTIONS = 40
 LONGEST_S = 0.25
 """Half of `replica.fetch.wait.max.ms`: nothing waits for a follower's poll to end by itself."""
-
-
-async def two(world: ClusterWorld) -> None:
-    await world.start(*BROKERS)
-    await world.until(
-        "both follow one controller",
-        lambda: all(
-            len(world.image(each).brokers) == 2 and world.image(each).controller_id != NO_BROKER
-            for each in BROKERS
-        ),
-    )
 
 
 async def copy(world: ClusterWorld, name: str) -> list[float]:
@@ -54,7 +42,7 @@ async def copy(world: ClusterWorld, name: str) -> list[float]:
 
 def test_transactions_never_stall() -> None:
     async def program(world: ClusterWorld) -> None:
-        await two(world)
+        await world.begin(1, 2)
         async with world.view() as view:
             await Admin(view).create_topic("t", partitions=4, replication_factor=2)
         took = await asyncio.gather(*(copy(world, f"copier-{n}") for n in range(6)))

@@ -11,7 +11,7 @@ from ottla.client.cluster_view import ClusterView
 from ottla.config.broker_config import BrokerConfig
 from ottla.metadata.features import SUPPORTED, Ranges
 from ottla.metadata.image import Image
-from ottla.model.ids import BrokerId
+from ottla.model.ids import NO_BROKER, BrokerId
 from ottla.storage.memory_disk import MemoryDisk
 from ottla.testing.clock import LoopClock
 from ottla.testing.loop import VirtualLoop
@@ -49,6 +49,18 @@ class ClusterWorld:
     async def start(self, *ids: BrokerId) -> None:
         """Start brokers side by side, each on what its disk has."""
         await asyncio.gather(*(self._start(broker_id) for broker_id in ids))
+
+    async def begin(self, *ids: BrokerId) -> None:
+        """Start them, and wait until all know each other and who controls."""
+        await self.start(*ids)
+        await self.until(
+            "all follow one controller",
+            lambda: all(
+                len(self.image(each).brokers) == len(ids)
+                and self.image(each).controller_id != NO_BROKER
+                for each in ids
+            ),
+        )
 
     async def _start(self, broker_id: BrokerId) -> None:
         assert broker_id not in self.brokers

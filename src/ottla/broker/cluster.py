@@ -263,26 +263,28 @@ class Cluster:
     def _doubt(self, topic: TopicImage, number: PartitionId) -> Doubt:
         partition = TopicPartition(topic.name, number)
         log = self._logs.get(partition)
-        if log is None and self._keeps_directories and self._logs.was_never_made(partition):
-            pass  # Its directory is made behind the answer to who made the topic: we died before.
-        elif (log is None and not self._logs.some_are_offline) or (
-            log is not None and log.topic_id != topic.topic_id
-        ):
+        if log is not None and log.topic_id != topic.topic_id:
+            return Doubt.MISSING
+        is_offline = self._logs.some_are_offline if log is None else not log.directory.is_online
+        if log is None and not is_offline and not self._was_never_made(partition):
             return Doubt.MISSING
         rebooted = self._before is not None and self._before.boot_id != self._boot_id
         if rebooted and not self._logs.stopped_cleanly and not self._is_durable(topic):
             return Doubt.UNFLUSHED
-        if self._logs.some_are_offline and (log is None or not log.directory.is_online):
+        if is_offline:
             return Doubt.OFFLINE
         if log is not None and self._logs.lacks_committed(log):
             return Doubt.CUT
         return Doubt.NONE
 
-    @property
-    def _keeps_directories(self) -> bool:
-        """Whether all log directories that were registered last are here still."""
+    def _was_never_made(self, partition: TopicPartition) -> bool:
+        """Whether we died before the log had a directory: that is made behind the topic's answer.
+
+        Sure only while all log directories that were registered last are here still.
+        """
         here = {directory.directory_id for directory in self._logs.directories}
-        return self._before is not None and here >= set(self._before.directories)
+        keeps_all = self._before is not None and here >= set(self._before.directories)
+        return keeps_all and self._logs.was_never_made(partition)
 
 
 def _endpoints(config: BrokerConfig) -> tuple[Endpoint, ...]:

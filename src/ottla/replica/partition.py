@@ -551,7 +551,8 @@ class Partition:
             self.advance_high_watermark(0)
         if started:
             self._check_starts()
-        self.follower_goes_on(broker, broker_epoch)
+        if broker not in leadership.state.isr:
+            self.follower_goes_on(broker, broker_epoch)
 
     def follower_goes_on(self, broker: BrokerId, broker_epoch: int) -> None:
         """A follower asks on from where it was; it may have been put out of the ISR meanwhile."""

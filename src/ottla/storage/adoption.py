@@ -7,6 +7,7 @@ nothing may be deleted by itself: retention is off until somebody sets it.
 """
 
 import logging
+from functools import partial
 from typing import NamedTuple
 
 from ottla.model.ids import (
@@ -18,13 +19,13 @@ from ottla.model.ids import (
     Uuid,
 )
 from ottla.model.isolation import ResourceType
-from ottla.storage import checkpoints, kraft, names
+from ottla.storage import kraft, names, partition_files
 from ottla.storage.checkpoints import CheckpointError
 from ottla.storage.disk import Disk
 from ottla.storage.kraft import KraftError, KraftMetadata
 from ottla.storage.leader_epochs import LeaderEpochs
 from ottla.storage.logs import Logs
-from ottla.storage.producer_snapshot import decode_snapshot
+from ottla.storage.partition_files import highest_producer_id
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +87,7 @@ def survey(logs: Logs) -> Adoption | None:
                 except KraftError as error:
                     problems.append(f"{path} cannot be understood: {error}")
             elif partition is not None and disk.is_directory(path):
-                present[partition] = _Present(path, _topic_id(disk, path, problems))
+                present[partition] = _Present(path, partition_files.topic_id(disk, path, problems))
     if not present and metadata is None:
         return None
     if metadata is not None:
@@ -98,8 +99,9 @@ def survey(logs: Logs) -> Adoption | None:
                 "the topics' settings are not known: nothing of them is deleted by time or size "
                 "until retention.ms or retention.bytes is set"
             )
+    unusable = partial(logger.warning, "%s: %s")
     highest = max(
-        (_highest_producer_id(disk, found.path) for found in present.values()), default=-1
+        (highest_producer_id(disk, found.path, unusable) for found in present.values()), default=-1
     )
     return Adoption(
         logs.roots.cluster_id,
@@ -111,15 +113,6 @@ def survey(logs: Logs) -> Adoption | None:
         metadata is not None,
         problems,
     )
-
-
-def _topic_id(disk: Disk, path: str, problems: list[str]) -> Uuid | None:
-    file = f"{path}/{names.PARTITION_METADATA}"
-    try:
-        return checkpoints.parse_partition_metadata(disk.read(file))
-    except (FileNotFoundError, CheckpointError) as error:
-        problems.append(f"{file} does not say the topic's id: {error}")
-        return None
 
 
 def _topics_of(
@@ -177,19 +170,6 @@ def _latest_epoch(disk: Disk, path: str) -> LeaderEpoch:
         return LeaderEpochs.parse(disk.read(f"{path}/{names.LEADER_EPOCH_CHECKPOINT}")).latest
     except (FileNotFoundError, CheckpointError):
         return -1
-
-
-def _highest_producer_id(disk: Disk, path: str) -> ProducerId:
-    highest = -1
-    for name in disk.list(path):
-        if name.endswith(names.SNAPSHOT):
-            try:
-                entries = decode_snapshot(disk.read(f"{path}/{name}"))
-            except CheckpointError as error:
-                logger.warning("%s/%s: %s", path, name, error)
-                continue
-            highest = max([highest, *(entry.producer_id for entry in entries)])
-    return highest
 
 
 def _other_configs(

@@ -9,13 +9,13 @@ from typing import NamedTuple
 
 from ottla.model.holdings import HeldLog, Holdings, MetadataCopy
 from ottla.model.ids import Offset, ProducerId, TopicPartition, Uuid, uuid_from_text
-from ottla.storage import checkpoints, clean_stop, names
+from ottla.storage import checkpoints, clean_stop, names, partition_files
 from ottla.storage.checkpoints import CheckpointError
 from ottla.storage.clean_stop import StoppedLog
 from ottla.storage.disk import Disk
 from ottla.storage.leader_epochs import LeaderEpochs
 from ottla.storage.metadata_copy import FILE, read_copy
-from ottla.storage.producer_snapshot import decode_snapshot
+from ottla.storage.partition_files import highest_producer_id
 from ottla.storage.recovery.batches import checked
 from ottla.storage.roots import BOOT_ID, LogsError
 
@@ -51,6 +51,10 @@ def read_holdings(disk: Disk, root: str, progress: Progress = lambda name: None)
     starts = _Offsets(disk, root, checkpoints.LOG_START, problems)
     points = _Offsets(disk, root, checkpoints.RECOVERY_POINT, problems)
     highest = stopped.highest_producer_id
+
+    def unusable(file: str, error: CheckpointError) -> None:
+        problems.append(f"{file} is not used: {error}")
+
     logs = []
     for name in disk.list(root):
         path = f"{root}/{name}"
@@ -58,7 +62,7 @@ def read_holdings(disk: Disk, root: str, progress: Progress = lambda name: None)
         if partition is None or not disk.is_directory(path):
             continue
         progress(name)
-        topic_id = _topic_id(disk, path, problems)
+        topic_id = partition_files.topic_id(disk, path, problems)
         point = points.of(partition, topic_id)
         high_watermark = high_watermarks.of(partition, topic_id)
         epochs = _epochs(disk, path, problems)
@@ -74,7 +78,7 @@ def read_holdings(disk: Disk, root: str, progress: Progress = lambda name: None)
             tail = _tail(disk, path, bases, max(point, start), problems)
             end, last = max(tail.end, start), tail.epoch
             highest = max(highest, tail.producer_id)
-        highest = max(highest, _highest_in_snapshots(disk, path, problems))
+        highest = max(highest, highest_producer_id(disk, path, unusable))
         began = [epoch for epoch, offset in epochs if offset <= end]
         logs.append(
             HeldLog(
@@ -174,15 +178,6 @@ class _Offsets:
         return self._offsets.get(partition, 0)
 
 
-def _topic_id(disk: Disk, path: str, problems: list[str]) -> Uuid | None:
-    file = f"{path}/{names.PARTITION_METADATA}"
-    try:
-        return checkpoints.parse_partition_metadata(disk.read(file))
-    except (FileNotFoundError, CheckpointError) as error:
-        problems.append(f"{file} does not say the topic's id: {error}")
-        return None
-
-
 def _epochs(disk: Disk, path: str, problems: list[str]) -> LeaderEpochs:
     file = f"{path}/{names.LEADER_EPOCH_CHECKPOINT}"
     try:
@@ -220,16 +215,3 @@ def _tail(disk: Disk, path: str, bases: list[Offset], point: Offset, problems: l
         finally:
             file.close()
     return tail
-
-
-def _highest_in_snapshots(disk: Disk, path: str, problems: list[str]) -> ProducerId:
-    highest = -1
-    for name in disk.list(path):
-        if name.endswith(names.SNAPSHOT):
-            try:
-                entries = decode_snapshot(disk.read(f"{path}/{name}"))
-            except CheckpointError as error:
-                problems.append(f"{path}/{name} is not used: {error}")
-                continue
-            highest = max([highest, *(entry.producer_id for entry in entries)])
-    return highest
