@@ -170,7 +170,7 @@ def test_many_fetches_that_wait_for_bytes_that_never_come(target: Target) -> Non
 
 @pytest.mark.parametrize("replica_id", [0, 1, 2, 7, 2**31 - 1])
 def test_a_client_that_says_it_is_a_replica_moves_nothing(target: Target, replica_id: int) -> None:
-    """CVE-2018-1288: what it fetches must not count as replicated."""
+    """CVE-2018-1288: what it fetches must not count as replicated; here of one broker alone."""
 
     async def case(site: Site) -> None:
         client = await filled(site)

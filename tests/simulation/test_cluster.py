@@ -1,25 +1,40 @@
 """Several brokers over one store, on virtual time: who is there, who controls, who leads."""
 
 import asyncio
+import errno
+import os
 from contextlib import nullcontext as nothing_raised
 from functools import partial
 from random import Random
+from typing import Any
+from unittest import mock
 
 import pytest
 from tests.support.cluster_world import ClusterWorld, host_of, simulate
 from tests.support.witness import batch, produce_request
 
+from ottla.broker.membership import Membership
 from ottla.client.admin import Admin
 from ottla.client.cluster_view import ClusterView
 from ottla.client.producer import Producer
 from ottla.metadata import changes
 from ottla.metadata.image import PartitionImage
+from ottla.metadata.store import TransactResult
 from ottla.metadata.store_memory import MemoryDatabase
-from ottla.model.errors import ApiError, ErrorCode, StorageError
+from ottla.model.errors import ApiError, ErrorCode, PeerError, StorageError
 from ottla.model.ids import NO_BROKER
 from ottla.model.isolation import Acks
 from ottla.storage.roots import LogsError
 from ottla.testing.clock import START_MS
+from ottla.wire.generated.alter_configs import AlterConfigsRequest
+from ottla.wire.generated.alter_configs import AlterConfigsResource as Resource
+from ottla.wire.generated.find_coordinator import FindCoordinatorRequest
+from ottla.wire.generated.incremental_alter_configs import (
+    AlterConfigsResource as IncrementalResource,
+)
+from ottla.wire.generated.incremental_alter_configs import IncrementalAlterConfigsRequest
+from ottla.wire.generated.init_producer_id import InitProducerIdRequest
+from ottla.wire.generated.list_partition_reassignments import ListPartitionReassignmentsRequest
 from ottla.wire.generated.metadata import MetadataRequest
 
 BROKERS = (1, 2, 3)
@@ -108,11 +123,157 @@ def test_an_id_that_is_alive_elsewhere_is_refused() -> None:
         await three(world)
         first = world.brokers.pop(2)
         disk = world.disks.pop(2)
-        with pytest.raises(StorageError, match=r"node\.id 2 .* is alive"):
+        with pytest.raises(StorageError, match=r"node\.id 2 is alive"):
             await world.start(2)
         await world.stop(2)
         world.brokers[2], world.disks[2] = first, disk
         assert world.image(1).brokers[2].epoch == world.brokers[2].cluster.membership.epoch  # type: ignore[union-attr]
+
+    simulate(program)
+
+
+def test_a_copy_of_a_living_brokers_directory_is_refused() -> None:
+    """Its ids are those of the original, whose place it may not take: it listens elsewhere."""
+
+    async def program(world: ClusterWorld) -> None:
+        await three(world)
+        first, disk = world.brokers.pop(2), world.disks[2]
+        assert first.cluster is not None
+        epoch = first.cluster.membership.epoch
+        world.disks[2] = disk.left_by_the_dead()
+        world.settings["advertised.listeners"] = "PLAINTEXT://10.0.0.20:9092"
+        with pytest.raises(StorageError, match=r"node\.id 2 is alive"):
+            await world.start(2)
+        del world.settings["advertised.listeners"]
+        world.brokers.pop(2)
+        world.brokers[2], world.disks[2] = first, disk
+        assert world.image(1).brokers[2].epoch == epoch == first.cluster.membership.epoch
+
+    simulate(program)
+
+
+def test_whose_registration_is_taken_away_leads_nothing_and_registers_anew() -> None:
+    async def program(world: ClusterWorld) -> None:
+        await three(world)
+        async with world.view() as view:
+            await Admin(view).create_topic("t", partitions=3, replication_factor=3)
+        cluster = world.brokers[2].cluster
+        assert cluster is not None
+        epoch = cluster.membership.epoch
+        await world.store.connect().transact([], [], [changes.broker_name(2)])
+        await world.until("it is another", lambda: cluster.membership.epoch > epoch, limit_s=2)
+        await world.until(
+            "it is in sync",
+            lambda: all(2 in each.isr for each in world.image(1).topics["t"].partitions),
+            limit_s=2,
+        )
+
+    simulate(program)
+
+
+@pytest.mark.parametrize("lost", [1, 2], ids=["registering", "unfencing"])
+def test_whose_registration_was_not_answered_knows_it_as_its_own(lost: int) -> None:
+    """It does not wait for itself to go: the lease, which it keeps alive, would not run out."""
+
+    async def program(world: ClusterWorld) -> None:
+        await three(world)
+        cluster, store = world.brokers[2].cluster, world.stores[2]
+        assert cluster is not None
+        transact = store.transact
+        puts, unanswered_at = 0, -1
+
+        async def unanswered(*args: Any, **keywords: Any) -> TransactResult:
+            nonlocal puts, unanswered_at
+            result = await transact(*args, **keywords)
+            puts += changes.broker_name(2) in (keywords.get("leases") or ())
+            if puts == lost and unanswered_at < 0:
+                unanswered_at = result.revision
+                raise PeerError("the metadata store has not answered")
+            return result
+
+        with mock.patch.object(store, "transact", unanswered):
+            await world.store.connect().transact([], [], [changes.broker_name(2)])
+            await world.until("no answer came", lambda: unanswered_at >= 0, limit_s=2)
+            await world.until(
+                "it is there anew",
+                lambda: (
+                    (mine := world.image(1).brokers.get(2)) is not None
+                    and not mine.fenced
+                    and mine.epoch == cluster.membership.epoch > unanswered_at
+                ),
+                limit_s=1,
+            )
+
+    simulate(program)
+
+
+def test_who_dies_before_it_left_its_sets_is_in_doubt_again_at_its_next_start() -> None:
+    """After a power cut, and a start that did not get beyond its registration."""
+
+    async def program(world: ClusterWorld) -> None:
+        await three(world)
+        await world.stop(2)
+        before = world.image(1).known_brokers[2].boot_id
+        world.disks[2].boot = "another"
+        with mock.patch.object(Membership, "_leave_sets", side_effect=PeerError("it dies")):
+            with pytest.raises(PeerError, match="it dies"):
+                await world.start(2)
+            await world.stop(2)
+        await world.until("it was there", lambda: 2 not in world.image(1).brokers)
+        assert world.image(1).known_brokers[2].boot_id == before
+        await world.start(2)
+        await world.until("it is known", lambda: world.image(1).known_brokers[2].boot_id != before)
+
+    simulate(program)
+
+
+def test_whatever_needs_the_store_is_answered_without_it() -> None:
+    """With a code by which clients try again, and each resource by itself."""
+
+    async def program(world: ClusterWorld) -> None:
+        await three(world)
+        async with world.view() as view:
+            await view.refresh([])
+            link = await view.link(1)
+            for store in world.stores.values():
+                store.cut()
+            one = await link.request(
+                InitProducerIdRequest(transactional_id=None), timeout_ms=20_000
+            )
+            assert one.error_code == ErrorCode.COORDINATOR_LOAD_IN_PROGRESS
+            assert (one.producer_id, one.producer_epoch) == (-1, -1)
+            resource = IncrementalResource(resource_type=2, resource_name="t")
+            for request in (
+                IncrementalAlterConfigsRequest(resources=[resource]),
+                AlterConfigsRequest(resources=[Resource(resource_type=2, resource_name="t")]),
+            ):
+                answer = await link.request(request, timeout_ms=20_000)
+                (row,) = answer.responses
+                assert (row.resource_name, row.error_code != 0) == ("t", True)
+            for each in BROKERS:
+                link = await view.link(each)
+                sought = FindCoordinatorRequest(key_type=0, coordinator_keys=["g"])
+                found = await link.request(sought, timeout_ms=20_000)
+                assert found.coordinators[0].error_code == ErrorCode.COORDINATOR_NOT_AVAILABLE
+            for store in world.stores.values():
+                store.heal()
+
+    simulate(program)
+
+
+def test_what_is_moved_is_told_without_a_controller() -> None:
+    async def program(world: ClusterWorld) -> None:
+        await three(world)
+        controller = world.image(1).controller_id
+        asked = next(each for each in BROKERS if each != controller)
+        world.network.cut(host_of(asked), host_of(controller))
+        async with world.view() as view:
+            await view.refresh([])
+            link = await view.link(asked)
+            moving = ListPartitionReassignmentsRequest(topics=None, timeout_ms=1_000)
+            listed = await link.request(moving, timeout_ms=20_000)
+            assert (listed.error_code, listed.topics) == (ErrorCode.NONE, [])
+        world.network.heal(host_of(asked), host_of(controller))
 
     simulate(program)
 
@@ -295,7 +456,6 @@ def test_what_was_in_a_failed_log_directory_is_led_by_others_where_there_are_any
                 for partition in broker.replicas
                 if partition.log.directory is lost
             }
-            alone = world.image(1).topics["alone"].partitions
             led = [each.leader for each in world.image(1).topics["t"].partitions]
             assert any(("t", number) in gone and led[number] == 2 for number in range(6))
             lost.go_offline("for the test")
@@ -307,12 +467,116 @@ def test_what_was_in_a_failed_log_directory_is_led_by_others_where_there_are_any
                 ),
                 limit_s=5,
             )
-            assert world.image(1).topics["alone"].partitions == alone, "nobody else has it"
+            for number, state in enumerate(world.image(1).topics["alone"].partitions):
+                if ("alone", number) in gone:
+                    assert (state.leader, state.isr, state.elr) == (NO_BROKER, (), (2,))
             assert left.is_online
             for number in range(6):
                 await send(view, number, 1)
+            view.forget("t")
+            told = (await view.topic("t")).partitions
+            assert {each.partition for each in told if each.offline == (2,)} == {
+                number for name, number in gone if name == "t"
+            }
+            await world.stop(2)
+            await world.start(2)
+            await world.until(
+                "what nobody else had is led again, and all is in sync",
+                lambda: all(
+                    set(state.isr) == set(state.replicas) and not state.offline_replicas
+                    for name in ("t", "alone")
+                    for state in world.image(1).topics[name].partitions
+                ),
+                limit_s=10,
+            )
 
     simulate(program, log_dirs="/data,/more")
+
+
+def test_a_failed_log_directory_and_a_power_cut_elsewhere_lose_nothing() -> None:
+    """Without fsync: who had it in the directory that failed has it all, and leads, when back."""
+
+    async def program(world: ClusterWorld) -> None:
+        await three(world)
+        async with world.view() as view:
+            await Admin(view).create_topic("t", partitions=2, replication_factor=3)
+            await world.stop(1)
+            await send(view, 0, 10)
+            world.brokers[2].logs.directories[0].go_offline("for the test")
+            await world.until(
+                "3 is alone",
+                lambda: all(s.isr == (3,) for s in world.image(3).topics["t"].partitions),
+            )
+            left = world.disks[3].left_by_the_dead()
+            left.boot = "another"
+            for name, file in left.files.items():
+                if name.startswith("/data/t-"):
+                    del file.data[:]
+            await world.stop(3)
+            await world.stop(2)
+            world.disks[3] = left
+            await world.start(3)
+            await world.start(2)
+            await world.start(1)
+            await world.until(
+                "all are in sync",
+                lambda: all(set(s.isr) == {1, 2, 3} for s in world.image(3).topics["t"].partitions),
+            )
+        assert [len(each[0]) > 0 for each in logs_of(world)] == [True] * 3
+        assert world.failures == ["every log directory is offline"]
+        world.failures.clear()
+
+    simulate(program, min_insync_replicas="2")
+
+
+@pytest.mark.parametrize("boots", [True, False], ids=["boots anew", "goes on"])
+def test_who_cannot_tell_what_its_failed_directory_lost_waits_for_who_has_it(boots: bool) -> None:
+    """Offline when the broker stops, while the machine boots or is mended, and at the next start."""
+
+    async def program(world: ClusterWorld) -> None:
+        await three(world)
+        async with world.view() as view:
+            await Admin(view).create_topic("t", partitions=2, replication_factor=3)
+            await world.stop(1)
+            await send(view, 0, 10)
+            lost = world.brokers[2].logs.directories[1]
+            (number,) = (
+                each.partition
+                for each in world.brokers[2].replicas.of_topic("t")
+                if each.log.directory is lost
+            )
+
+            def state() -> PartitionImage:
+                return world.image(3).topics["t"].partitions[number]
+
+            lost.go_offline("for the test")
+            await world.until("3 is alone", lambda: state().isr == (3,))
+            assert state().elr == state().offline_replicas == (2,)
+            await world.stop(2)
+            disk = world.disks[2]
+            if boots:
+                disk.boot = "another"
+            for name, file in disk.files.items():
+                if name.startswith(f"{lost.path}/t-"):
+                    del file.data[:]
+            with mock.patch.object(disk, "fault", partial(_fail_below, lost.path)):
+                await world.start(2)
+                await world.stop(2)
+            await world.stop(3)
+            await world.start(2)
+            await asyncio.sleep(5)
+            assert world.image(2).topics["t"].partitions[number].leader == NO_BROKER
+            await world.start(3, 1)
+            await world.until("all are in sync", lambda: set(state().isr) == {1, 2, 3})
+        assert [len(each[number]) > 0 for each in logs_of(world)] == [True] * 3
+
+    simulate(program, min_insync_replicas="2", log_dirs="/data,/more")
+
+
+def _fail_below(root: str, operation: str, path: str, size: int) -> int | None:
+    if path.startswith(root):
+        raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+    return None
 
 
 def test_a_log_whose_replica_goes_while_its_broker_starts_is_dropped() -> None:
@@ -416,3 +680,43 @@ def test_what_follows_a_batch_that_came_before_the_election_is_not_out_of_order(
             assert [await produce(1), await produce(2)] == [0, 0]
 
     simulate(program)
+
+
+def test_a_follower_its_leader_has_not_heard_of_yet_asks_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def program(world: ClusterWorld) -> None:
+        await three(world)
+        async with world.view() as view:
+            await Admin(view).create_topic("t", partitions=3, replication_factor=3)
+            controller = world.image(1).controller_id
+            partition = next(
+                each
+                for broker in BROKERS
+                for each in world.brokers[broker].replicas.of_topic("t")
+                if each.is_leader and broker != controller
+            )
+            leadership = partition.leadership
+            assert leadership is not None
+            again = next(b for b in BROKERS if b not in (controller, leadership.me))
+            before = epoch_of(world, again)
+            known = leadership.followers[again]
+            await world.until("it follows", lambda: known.broker_epoch == before)
+            world.stores[leadership.me].cut()
+            await world.store.connect().transact([], [], [changes.broker_name(again)])
+            await world.until("it is another", lambda: epoch_of(world, again) > before, limit_s=2)
+            await asyncio.sleep(1)
+            assert known.broker_epoch == before
+            world.stores[leadership.me].heal()
+            await world.until(
+                "it follows and is in sync",
+                lambda: (
+                    known.broker_epoch > before
+                    and all(again in s.isr for s in world.image(again).topics["t"].partitions)
+                ),
+                limit_s=3,
+            )
+
+    with caplog.at_level("INFO", "ottla.replica"):
+        simulate(program)
+    assert not [each for each in caplog.records if "not copied" in each.getMessage()]

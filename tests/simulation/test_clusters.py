@@ -28,7 +28,8 @@ SEEN_BY = {
     "join_with_anything": ("eligible_lack", 3),
     "catch_up_at_once": ("eligible_lack", 3),
     "trust_logs_after_power_cuts": ("eligible_lack", 42),
-    "tell_ends_too_soon": ("ends_go_back", 62),
+    "tell_ends_too_soon": ("ends_go_back", 7),
+    "answer_before_it_is_written": ("topics", 0),
 }
 """The checker, and the seed from which on it looks."""
 
@@ -57,9 +58,11 @@ def test_all_that_die_before_a_new_topic_is_on_disk_lead_it_when_they_are_back(s
     "seed",
     [
         pytest.param(4084, id="who left an ISR with all there is joins it again"),
-        pytest.param(4877, id="connecting is tried again soon after the way is there"),
         pytest.param(106, id="who alone has it leads again after a start on a full disk"),
-        pytest.param(4892, id="who starts on a full disk knows that its logs are not gone"),
+        pytest.param(28118, id="who may be deposed does not say where a log ends"),
+        pytest.param(24772, id="who hears late that it was removed is not in sync before"),
+        pytest.param(28675, id="who dies as it registers is in doubt at its next start"),
+        pytest.param(31744, id="who makes up for those not in sync is not removed"),
     ],
 )
 def test_what_once_was_wrong_stays_right(seed: int) -> None:

@@ -141,7 +141,7 @@ def test_a_broker_without_any_directory_says_so() -> None:
         with failing(world, "pwrite", "/"):
             for topic in TOPICS:
                 assert await produce(client, topic, b"never acknowledged") == -STORAGE
-            world.broker._tend_logs()
+            world.broker.log_tending.tend()
         await world.stop()
 
     simulate(fail, seed=1, **TWO)
@@ -196,9 +196,9 @@ def test_a_checkpoint_that_finds_no_room_is_written_later() -> None:
 
         world.disk.fault = fault  # type: ignore[method-assign]
         for _ in range(3):
-            world.broker._checkpoint((HIGH_WATERMARK,))
+            world.broker.log_tending.checkpoint((HIGH_WATERMARK,))
         await asyncio.sleep(1)
-        assert len(world.broker._files_for_later) == 1, "the newest says it all"
+        assert world.broker.files_jobs.for_later == 1, "the newest says it all"
         assert all(directory.is_online for directory in world.broker.logs.directories)
         assert await produce(client, "rides", b"second") == 1
         del world.disk.fault

@@ -1,5 +1,6 @@
 """What an operator asks of three brokers, on virtual time."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -7,15 +8,21 @@ from tests.simulation.test_cluster import BROKERS, three
 from tests.support.cluster_world import ClusterWorld, host_of, simulate
 
 from ottla.client.admin import Admin
+from ottla.metadata.controller import is_cordoned
 from ottla.metadata.image import PartitionImage
-from ottla.model.ids import TopicPartition
+from ottla.model.ids import NO_BROKER, TopicPartition
 from ottla.wire.generated.alter_partition_reassignments import (
     AlterPartitionReassignmentsRequest,
     ReassignablePartition,
     ReassignableTopic,
 )
 from ottla.wire.generated.describe_cluster import DescribeClusterRequest
+from ottla.wire.generated.describe_log_dirs import DescribeLogDirsRequest
 from ottla.wire.generated.elect_leaders import ElectLeadersRequest
+from ottla.wire.generated.incremental_alter_configs import AlterableConfig, AlterConfigsResource
+from ottla.wire.generated.incremental_alter_configs import (
+    IncrementalAlterConfigsRequest as SetRequest,
+)
 from ottla.wire.generated.list_partition_reassignments import ListPartitionReassignmentsRequest
 from ottla.wire.generated.metadata import MetadataRequest
 from ottla.wire.generated.unregister_broker import UnregisterBrokerRequest
@@ -43,6 +50,15 @@ def moved(target: list[int] | None, number: int = 0) -> AlterPartitionReassignme
                 partitions=[ReassignablePartition(partition_index=number, replicas=target)],
             )
         ]
+    )
+
+
+def set_one(resource: tuple[int, str], key: str, value: str) -> AlterConfigsResource:
+    kind, name = resource
+    return AlterConfigsResource(
+        resource_type=kind,
+        resource_name=name,
+        configs=[AlterableConfig(name=key, config_operation=0, value=value)],
     )
 
 
@@ -202,5 +218,70 @@ def test_a_brokers_settings_are_changed_by_asking_it() -> None:
                 await admin.alter_configs(ResourceType.BROKER, str(broker), [change])
                 entries = await admin.describe_configs(ResourceType.BROKER, str(broker))
                 assert {e.name: e.value for e in entries}["log.cleaner.threads"] == "2"
+
+    simulate(program)
+
+
+@pytest.mark.parametrize("resource", [(2, "t"), (4, "")], ids=["topic", "all"])
+def test_an_unclean_election_is_made_as_soon_as_it_is_allowed(resource: tuple[int, str]) -> None:
+    async def program(world: ClusterWorld) -> None:
+        await with_topic(world, factor=2)
+        old, last = state(world).replicas
+        (other,) = set(BROKERS) - {old, last}
+        await world.stop(old)
+        await world.until("it is out", lambda: state(world).isr == (last,))
+        await world.stop(last)
+        await world.start(old)
+        await world.until("it is usable", lambda: world.image(other).brokers[old].is_usable)
+        await asyncio.sleep(1)
+        assert (state(world).leader, state(world).elr) == (NO_BROKER, (last,))
+        asked = SetRequest(resources=[set_one(resource, "unclean.leader.election.enable", "true")])
+        answer = await ask(world, other, asked)
+        assert answer.responses[0].error_code == 0
+        await world.until("it leads", lambda: state(world).leader == old, limit_s=1)
+
+    simulate(program)
+
+
+def test_who_is_cordoned_says_so_and_gets_no_replicas() -> None:
+    async def program(world: ClusterWorld) -> None:
+        await with_topic(world)
+        asked = SetRequest(resources=[set_one((4, "2"), "cordoned.log.dirs", "*")])
+        answer = await ask(world, 1, asked)
+        assert answer.responses[0].error_code == 0
+        await world.until("all know", lambda: all(is_cordoned(world.image(b), 2) for b in BROKERS))
+        for each in BROKERS:
+            (row,) = (await ask(world, each, DescribeLogDirsRequest(topics=None))).results
+            assert row.is_cordoned == (each == 2)
+        async with world.view() as view:
+            await Admin(view).create_topic("u", partitions=6, replication_factor=1)
+        assert {each.leader for each in world.image(1).topics["u"].partitions} == {1, 3}
+
+    simulate(program)
+
+
+def test_who_is_cordoned_by_its_file_gets_no_replicas_whoever_controls() -> None:
+    async def program(world: ClusterWorld) -> None:
+        world.settings["cordoned.log.dirs"] = "*"
+        await world.start(3)
+        del world.settings["cordoned.log.dirs"]
+        await world.start(1, 2)
+        await world.until("all are there", lambda: len(world.image(3).brokers) == 3)
+        await world.until(
+            "none is fenced",
+            lambda: (
+                not any(each.fenced for b in BROKERS for each in world.image(b).brokers.values())
+            ),
+        )
+        async with world.view() as view:
+            await Admin(view).create_topic("u", partitions=6, replication_factor=1)
+        await world.stop(3)
+        await world.start(3)  # Its file says nothing any more.
+        async with world.view() as view:
+            await Admin(view).create_topic("v", partitions=6, replication_factor=1)
+        leaders = {
+            name: {each.leader for each in world.image(1).topics[name].partitions} for name in "uv"
+        }
+        assert leaders == {"u": {1, 2}, "v": {1, 2, 3}}
 
     simulate(program)

@@ -13,11 +13,12 @@ from tests.unit.storage.parts import values
 from ottla.client.producer import Producer
 from ottla.metadata import changes
 from ottla.metadata.store import Compare
-from ottla.model.errors import ApiError, PeerError
+from ottla.model.errors import ApiError, ErrorCode, PeerError
 from ottla.model.ids import NO_BROKER, BrokerId
 from ottla.replica.partition import Partition
 from ottla.testing.clock import START_MS
 from ottla.wire.generated.create_topics import CreatableTopic, CreateTopicsRequest
+from ottla.wire.generated.fetch import FetchPartition, FetchRequest, FetchTopic, ReplicaState
 
 BROKERS = (1, 2, 3)
 
@@ -102,6 +103,48 @@ def test_a_follower_that_stops_leaves_and_comes_back_with_everything() -> None:
     simulate(program, min_insync_replicas="2")
 
 
+def test_a_client_that_says_it_is_the_followers_commits_nothing() -> None:
+    async def program(world: ClusterWorld) -> None:
+        await created(world)
+        at = leader(world)
+        followers = [each for each in BROKERS if each != at]
+        for each in followers:
+            world.network.cut(host_of(at), host_of(each))
+        topic = world.image(at).topics["t"]
+        async with producing(world) as producer:
+            sent = await producer.send("t", b"0")
+            await world.until("it is appended", lambda: replica(world, at).log.log_end_offset == 1)
+            async with world.view() as view:
+                await view.refresh([])
+                link = await view.link(at)
+                for each in followers:
+                    registered = world.image(at).brokers[each].epoch
+                    for epoch in (-1, registered - 1, registered + 1):
+                        asked = FetchPartition(
+                            partition=0,
+                            fetch_offset=1,
+                            partition_max_bytes=1,
+                            current_leader_epoch=-1,
+                        )
+                        answer = await link.request(
+                            FetchRequest(
+                                max_wait_ms=0,
+                                replica_state=ReplicaState(replica_id=each, replica_epoch=epoch),
+                                topics=[FetchTopic(topic_id=topic.topic_id, partitions=[asked])],
+                            ),
+                            timeout_ms=5_000,
+                        )
+                        (row,) = answer.responses[0].partitions
+                        assert row.error_code == ErrorCode.NOT_LEADER_OR_FOLLOWER
+            assert replica(world, at).high_watermark == 0
+            assert not sent.done()
+            for each in followers:
+                world.network.heal(host_of(at), host_of(each))
+            await sent
+
+    simulate(program)
+
+
 def test_when_the_leader_stops_another_leads_and_nothing_is_lost() -> None:
     async def program(world: ClusterWorld) -> None:
         await created(world)
@@ -168,6 +211,39 @@ def test_who_lost_what_was_committed_does_not_lead_those_who_have_it() -> None:
         assert found == [b"%d" % number for number in range(5)]
 
     simulate(program, min_insync_replicas="2", log_flush_offset_checkpoint_interval_ms="1000")
+
+
+def test_who_has_caught_up_after_a_power_cut_is_in_doubt_no_more() -> None:
+    """It may well be taken for dead once more, years later: it lacks nothing then."""
+
+    async def program(world: ClusterWorld) -> None:
+        await created(world)
+        left = world.disks[2].left_by_the_dead()
+        await world.stop(2)
+        await world.until("it is out", lambda: isr(world) == {1, 3})
+        left.boot = "another"
+        world.disks[2] = left
+        await world.start(2)
+        await world.until("it is in again", lambda: isr(world) == {1, 2, 3})
+        await world.stop(1)
+        await world.stop(3)
+        image = world.brokers[2].follower
+        await world.until("it is alone", lambda: image.image.topics["t"].partitions[0].isr == (2,))
+        cluster = world.brokers[2].cluster
+        assert cluster is not None
+        epoch = cluster.membership.epoch
+        await world.store.connect().transact([], [], [changes.broker_name(2)])
+        await world.until(
+            "it leads as another",
+            lambda: (
+                image.image.topics["t"].partitions[0].leader == 2
+                and image.image.brokers[2].epoch > epoch
+            ),
+            limit_s=2,
+        )
+        assert isr(world) == {2}
+
+    simulate(program, min_insync_replicas="2")
 
 
 @pytest.mark.parametrize("leads", [True, False])

@@ -23,7 +23,7 @@ from ottla.config.topic_keys import TOPIC_KEYS
 from ottla.metadata.etcd_options import EtcdOptions
 
 PAGE = Path("docs/cluster.md")
-CLIENTS = {"delivery.timeout.ms"}
+CLIENTS = {"delivery.timeout.ms", "socket.timeout.ms"}
 """Settings of clients that the page names."""
 
 _SPAN = re.compile(r"`([^`\n]+)`")

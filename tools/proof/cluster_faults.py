@@ -45,8 +45,6 @@ COLUMNS = {
         "controller stopped past its lease",
         "broker unplugged",
         "broker cut from etcd",
-        "broker to etcd lost",
-        "etcd to broker lost",
     ),
     "follower_cut_s": (
         "follower cut from its leader",

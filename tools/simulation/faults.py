@@ -5,6 +5,7 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
+from tools.simulation.disk import SimulatedDisk
 from tools.simulation.world import BROKER, World
 
 PHASE_S = 3.0
@@ -89,7 +90,7 @@ class Faults:
             if world.life is None:
                 await asyncio.sleep(self._chance.choice((0.01, 0.2, 1.0)))
                 if self.garble and not world.stopped_cleanly:
-                    self._garble()
+                    garble(world.disk, self._chance)
                 self.garble = False
                 if world.life is None:
                     await world.start()
@@ -218,20 +219,21 @@ class Faults:
         self.garble = True
         self._world.kill(power=False)
 
-    def _garble(self) -> None:
-        disk, chance = self._world.disk, self._chance
-        for path in sorted(disk.files):
-            if path.endswith((".index", ".timeindex", ".snapshot", "leader-epoch-checkpoint")):
-                content = disk.files[path]
-                how = chance.randrange(4)
-                if how == 0:
-                    content.data = bytearray(len(content.data))
-                elif how == 1:
-                    del content.data[chance.randrange(len(content.data) + 1) :]
-                elif how == 2:
-                    disk.remove(path)
-                else:
-                    content.data = bytearray(chance.randbytes(len(content.data)))
+
+def garble(disk: SimulatedDisk, chance: random.Random) -> None:
+    """Files beside the logs are not what they were; all of them can be made anew from the logs."""
+    for path in sorted(disk.files):
+        if path.endswith((".index", ".timeindex", ".snapshot", "leader-epoch-checkpoint")):
+            content = disk.files[path]
+            how = chance.randrange(4)
+            if how == 0:
+                content.data = bytearray(len(content.data))
+            elif how == 1:
+                del content.data[chance.randrange(len(content.data) + 1) :]
+            elif how == 2:
+                disk.remove(path)
+            else:
+                content.data = bytearray(chance.randbytes(len(content.data)))
 
 
 def _identifier(kind: str) -> str:

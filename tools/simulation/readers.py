@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from tools.simulation.history import Committed, Deleted, Fetched, Listed, Outcome, Refused
@@ -307,18 +308,20 @@ class Asker:
                     await self._delete(view, partition, self._chance.randint(1, latest))
 
     async def _delete(self, view: ClusterView, partition: TopicPartition, offset: int) -> None:
-        world = self._world
-        start = world.loop.time()
-        row = DeleteRecordsPartition(partition_index=partition.partition, offset=offset)
-        request = DeleteRecordsRequest(
-            topics=[DeleteRecordsTopic(name=partition.topic, partitions=[row])], timeout_ms=1_000
-        )
+        start = self._world.loop.time()
         # Asked is enough: it may have happened.
-        world.history.deleted.append(Deleted(partition.partition, offset, start, start))
-        try:
-            await view.send(request, (await view.leader(partition)).leader)
-        except (ApiError, PeerError):
-            return
+        self._world.history.deleted.append(Deleted(partition.partition, offset, start, start))
+        with suppress(ApiError, PeerError):
+            await delete_records(view, partition, offset)
+
+
+async def delete_records(view: ClusterView, partition: TopicPartition, offset: int) -> None:
+    """Ask for the records below `offset` to go. Raises: ApiError, PeerError."""
+    row = DeleteRecordsPartition(partition_index=partition.partition, offset=offset)
+    request = DeleteRecordsRequest(
+        topics=[DeleteRecordsTopic(name=partition.topic, partitions=[row])], timeout_ms=1_000
+    )
+    await view.send(request, (await view.leader(partition)).leader)
 
 
 class _RecordingGroups(Groups):

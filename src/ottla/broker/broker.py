@@ -7,7 +7,7 @@ virtual time.
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,11 +15,14 @@ from ottla.broker.compaction import Compaction
 from ottla.broker.connections import Connections
 from ottla.broker.control import Control
 from ottla.broker.dispatch import Dispatcher
+from ottla.broker.files_jobs import FilesJobs
 from ottla.broker.groups import Groups
 from ottla.broker.image_follower import ImageFollower
 from ottla.broker.lifecycle import adopt, register
 from ottla.broker.log_settings import TopicSettings
+from ottla.broker.log_tending import LogTending
 from ottla.broker.loggers import PythonLoggers
+from ottla.broker.own_logs import OwnLogs
 from ottla.broker.producer_ids import ProducerIds
 from ottla.broker.quorum import quorum_of
 from ottla.broker.shares import BrokerShares
@@ -31,7 +34,6 @@ from ottla.handlers.context import BrokerViews
 from ottla.handlers.fetch_sessions import FetchSessions
 from ottla.handlers.metadata import EncodedTopics
 from ottla.handlers.registry import supported
-from ottla.handlers.slices import SLICE_MS
 from ottla.handlers.topics import create_missing
 from ottla.metadata.changes import Delta, everything_in
 from ottla.metadata.controller import NewTopic
@@ -39,12 +41,10 @@ from ottla.metadata.features import SUPPORTED, Ranges, not_used, refuse_unsuppor
 from ottla.metadata.image import ConfigResource, Image, TopicImage
 from ottla.metadata.store import Store
 from ottla.model.errors import ApiError, StorageError
-from ottla.model.ids import NO_BROKER, ZERO_UUID, PartitionId, TopicPartition, Uuid, uuid_text
+from ottla.model.ids import NO_BROKER, uuid_text
 from ottla.model.isolation import ResourceType
 from ottla.model.steps import Steps, at_once
-from ottla.model.workers import Lane, Later
 from ottla.net.network import Address, ServerHandle
-from ottla.replica.crowding import Crowding
 from ottla.replica.flusher import Flusher
 from ottla.replica.follow_image import ReplicaFollower
 from ottla.replica.log_mover import LogMover
@@ -52,10 +52,7 @@ from ottla.replica.partition import Partition
 from ottla.replica.replicas import Replicas
 from ottla.storage.checkpoints import HIGH_WATERMARK, LOG_START, RECOVERY_POINT
 from ottla.storage.disk import Disk
-from ottla.storage.log import Log
-from ottla.storage.log_config import LogConfig
-from ottla.storage.logs import Fate, Logs
-from ottla.storage.removals import FilesJob, NotNowError
+from ottla.storage.logs import Logs
 
 if TYPE_CHECKING:
     from ottla.broker.cluster import Cluster
@@ -64,17 +61,6 @@ if TYPE_CHECKING:
 TEND_LOGS_MS = 1_000
 STORE_PATIENCE_MS = 60_000
 """How long a broker that starts waits for the metadata store."""
-
-MAKE_AFTER_MS = 20
-MADE_PER_TURN = 40
-MADE_AT_ONCE = 5
-"""Directories made in one turn at most, and before each look at the clock."""
-
-RETRY_FILES_MS = 5_000
-"""When a file could not be written for want of room."""
-
-RETAIN_PER_TURN = 500
-"""Logs looked at in one turn: a few milliseconds."""
 
 SWEEP_MS = 10_000
 """How often idle connections are looked for."""
@@ -130,14 +116,6 @@ class Broker:
         self._servers: list[ServerHandle] = []
         self._assembled = False
         self._in_doubt = False
-        self._crowding = Crowding()
-        self._stopped = False
-        self._retaining = False
-        self._making = False
-        self._files_for_later: dict[tuple[str, ...], FilesJob] = {}
-        """By the files they write, those that are nothing but newer contents of these."""
-        self._lost: frozenset[tuple[Uuid, PartitionId]] = frozenset()
-        """Partitions whose logs must be in a directory that is offline: none is made instead."""
         self._is_given_up = False
         self.copy_keeper: CopyKeeper
         self.logs: Logs
@@ -188,9 +166,17 @@ class Broker:
             await adopt(self.store, self.logs, config.node_id)
             image = await self.follower.load()
         self.topic_settings = TopicSettings(self._with_dynamic(image))
-        self.logs.load(partial(self._settings_or_fate, image), now_ms, image.topic_id_of_partition)
+        self.own_logs = OwnLogs(
+            config.node_id,
+            self.logs,
+            system.clock,
+            system.transport_clock,
+            lambda: self.topic_settings,
+            lambda dropped: self.log_mover.cancel_of(dropped),
+        )
+        self.own_logs.load(image, now_ms)
         self.logs.keep_within(self._with_dynamic(image).log_dir_max_bytes, now_ms)
-        self._lost = self._without_log(image)
+        self.own_logs.find_lost(image)
         self.control = Control(
             self.store,
             self.follower,
@@ -208,6 +194,7 @@ class Broker:
                 self.follower,
                 self.control,
                 self.logs,
+                self.own_logs,
                 self._disk.boot_id(),
                 self.supports,
                 partition_failed=self._partition_failed,
@@ -219,7 +206,7 @@ class Broker:
         image = await self.follower.load()
         self._assemble(image)
         at_once(self._follow(image, everything_in(image)))
-        self._drop_what_went(image)
+        self.own_logs.drop_what_went(image)
         self.follower.add(self._follow)
         self.follower.start()
         for partition in self.replicas:
@@ -251,6 +238,7 @@ class Broker:
             },
             clean=self.logs.stopped_cleanly,
             highest_producer_id=self.logs.highest_producer_id,
+            is_cordoned=config.is_cordoned,
             deleted=() if self.logs.some_are_offline else image.deleting,
         )
 
@@ -261,12 +249,13 @@ class Broker:
         self.flusher = Flusher(
             system.workers, system.transport_clock, self._partition_failed, system.file_syncs
         )
+        self.files_jobs = FilesJobs(system.workers, system.transport_clock, self._check_directories)
         self.replicas = Replicas()
         self.replica_follower = ReplicaFollower(
             config.node_id,
             self.replicas,
-            open_log=self._open_log,
-            drop_log=self._drop_log,
+            open_log=self.own_logs.open,
+            drop_log=self.own_logs.drop,
             configure=self._configure,
             request_flush=self.flusher.request,
             may_join=self._may_join,
@@ -348,15 +337,25 @@ class Broker:
             system.clock,
             system.workers,
             lambda: self.views.config,
-            self._run_files_job,
+            self.files_jobs.run,
             self.doubt,
         )
-        self.logs.on_low = lambda: loop.call_soon(self._make_room)
+        self.log_tending = LogTending(
+            self.logs,
+            self.replicas,
+            self.flusher,
+            self.files_jobs,
+            system.clock,
+            lambda: self.views.config,
+            crowded=self._leave_crowded,
+            offline=self._check_directories,
+        )
+        self.logs.on_low = lambda: loop.call_soon(self.log_tending.make_room)
         if self.cluster is not None:
             from ottla.broker.metadata_copy import CopyKeeper
 
             self.copy_keeper = CopyKeeper(
-                self.store, system.transport_clock, self.logs.online, self._run_files_job
+                self.store, system.transport_clock, self.logs.online, self.files_jobs.run
             )
         self.upkeep = Upkeep(system.clock, self.doubt)
         self.transport_upkeep = Upkeep(system.transport_clock, self.doubt)
@@ -426,111 +425,6 @@ class Broker:
                     self._configure(partition, topic)
                 yield
 
-    def _settings_or_fate(
-        self, image: Image, partition: TopicPartition, topic_id: Uuid | None
-    ) -> LogConfig | Fate:
-        """What becomes of a log directory found at the start: only listed topics are opened."""
-        if topic_id in image.deleting:
-            return Fate.DELETE
-        if topic_id is None and partition.topic in image.deleting.values():
-            # It may be of the topic deleted, undone by a power cut, or of one made anew.
-            return Fate.STRAY
-        topic = image.topics.get(partition.topic)
-        if (
-            topic is None
-            or (topic_id is not None and topic.topic_id != topic_id)
-            or partition.partition >= len(topic.partitions)
-            or self.config.node_id not in topic.partitions[partition.partition].replicas
-        ):
-            return Fate.STRAY
-        return self.topic_settings.of(topic.configs).log
-
-    def _drop_what_went(self, image: Image) -> None:
-        """Logs were loaded by an image of before we registered: some may be no replica any more."""
-        for found in list(self.logs):
-            if found.topic_id != ZERO_UUID and isinstance(
-                self._settings_or_fate(image, found.partition, found.topic_id), Fate
-            ):
-                self._drop_log(found)
-
-    def _without_log(self, image: Image) -> frozenset[tuple[Uuid, PartitionId]]:
-        """Partitions that are not new and of which an offline directory may have the log."""
-        if not self.logs.some_are_offline:
-            return frozenset()
-        lost = [
-            (topic, number)
-            for topic in image.topics.values()
-            for number, state in enumerate(topic.partitions)
-            if self.config.node_id in state.replicas
-            and self.logs.get(TopicPartition(topic.name, number)) is None
-        ]
-        if lost:
-            first, number = lost[0]
-            log.error(
-                "%d partitions are not served, %s-%d among them: a log directory is offline",
-                len(lost),
-                first.name,
-                number,
-            )
-        return frozenset((topic.topic_id, number) for topic, number in lost)
-
-    def _open_log(self, topic: TopicImage, number: PartitionId) -> Log | None:
-        if (topic.topic_id, number) in self._lost:
-            return None
-        name = TopicPartition(topic.name, number)
-        found = self.logs.get(name)
-        if found is not None and found.topic_id == topic.topic_id:
-            return found if found.directory.is_online else None
-        if found is not None and found.topic_id == ZERO_UUID:
-            if not found.directory.is_online:
-                return None
-            try:
-                self.logs.identify_log(found, topic.topic_id)
-            except ApiError as error:
-                log.warning("%s", error)  # the next start knows no more than this one
-            except StorageError as error:
-                log.error("%s is not served: %s", name, error)
-                return None
-            return found
-        try:
-            if found is not None:
-                self.logs.delete(name, self.system.clock.now_ms())
-            self._make_directories_soon()
-            return self.logs.create(
-                name,
-                topic.topic_id,
-                self.topic_settings.of(topic.configs).log,
-                self.system.clock.now_ms(),
-            )
-        except (ApiError, StorageError) as error:
-            log.error("%s has no log: %s", name, error)
-            return None
-
-    def _make_directories_soon(self) -> None:
-        """New logs get their directories behind the answer that they exist, a few at a time."""
-        if not self._making:
-            self._making = True
-            clock = self.system.transport_clock
-            clock.call_at(clock.now_ms() + MAKE_AFTER_MS, self._make_directories)
-
-    def _make_directories(self) -> None:
-        self._making = False
-        clock = self.system.transport_clock
-        until_ms = clock.now_ms() + SLICE_MS
-        for _ in range(MADE_PER_TURN // MADE_AT_ONCE):
-            if not self.logs.make_directories(MADE_AT_ONCE):
-                return
-            if clock.now_ms() >= until_ms:
-                break
-        self._make_directories_soon()
-
-    def _drop_log(self, dropped: Log) -> None:
-        self.log_mover.cancel_of(dropped)
-        try:
-            self.logs.delete(dropped.partition, self.system.clock.now_ms())
-        except (ApiError, StorageError) as error:
-            log.error("%s was not deleted: %s", dropped.partition, error)
-
     def _configure(self, partition: Partition, topic: TopicImage) -> None:
         rules = self.topic_settings.of(topic.configs)
         try:
@@ -578,6 +472,10 @@ class Broker:
         for directory in self.logs.directories:
             directory.go_offline("what would be written is in doubt")
 
+    def _leave_crowded(self, partitions: Iterable[Partition]) -> None:
+        if self.cluster is not None:
+            self.cluster.leave_crowded(partitions)
+
     def _check_directories(self) -> None:
         for partition in list(self.replicas):
             if partition.leader != NO_BROKER and not partition.log.directory.is_online:
@@ -592,12 +490,12 @@ class Broker:
     # Upkeep
 
     def _schedule_upkeep(self) -> None:
-        views = self.views
-        self.upkeep.every("logs", lambda: TEND_LOGS_MS, self._tend_logs)
+        views, tending = self.views, self.log_tending
+        self.upkeep.every("logs", lambda: TEND_LOGS_MS, tending.tend)
         self.upkeep.every(
             "retention",
             lambda: views.config.log_retention_check_interval_ms,
-            self._begin_retention,
+            tending.begin_retention,
         )
         self.upkeep.every(
             "compaction", lambda: views.config.log_cleaner_backoff_ms, self.compaction.begin
@@ -605,17 +503,17 @@ class Broker:
         self.upkeep.every(
             "checkpoints",
             lambda: views.config.log_flush_offset_checkpoint_interval_ms,
-            partial(self._checkpoint, (RECOVERY_POINT, HIGH_WATERMARK)),
+            partial(tending.checkpoint, (RECOVERY_POINT, HIGH_WATERMARK)),
         )
         self.upkeep.every(
             "log start checkpoints",
             lambda: views.config.log_flush_start_offset_checkpoint_interval_ms,
-            partial(self._checkpoint, (LOG_START,)),
+            partial(tending.checkpoint, (LOG_START,)),
         )
         self.upkeep.every(
             "producer expiry",
             lambda: views.config.producer_id_expiration_check_interval_ms,
-            self._expire_producers,
+            tending.expire_producers,
         )
         shares = self.shares
         self.upkeep.every("share state", shares.prune_interval_ms, shares.prune)
@@ -635,87 +533,6 @@ class Broker:
         self.transport_upkeep.every(
             "idle files", lambda: CLOSE_IDLE_FILES_MS, self.logs.handles.close_idle
         )
-
-    def _tend_logs(self) -> None:
-        """A share of a round of retention; removals and flushes that are due; failed disks."""
-        now_ms = self.system.clock.now_ms()
-        self._keep_within_limit()
-        if self._retaining:
-            self.logs.retention_turn(now_ms, RETAIN_PER_TURN)
-            self._retaining = not self.logs.retention_is_over
-        for job in self.logs.removal_jobs(now_ms):
-            self._run_files_job(job)
-        for partition in list(self.replicas):
-            if partition.flush_is_due(now_ms):
-                self.flusher.request(partition)
-            partition.tell_start()  # retention may have moved it
-        for directory in self.logs.directories:
-            directory.look_back()
-        if self.cluster is not None:
-            crowded = self._crowding.look(self.replicas)
-            if crowded:
-                self.cluster.leave_crowded(crowded)
-        if self.logs.some_are_offline:
-            self._check_directories()
-
-    def _keep_within_limit(self) -> None:
-        now_ms = self.system.clock.now_ms()
-        self.logs.keep_within(self.views.config.log_dir_max_bytes, now_ms)
-
-    def _make_room(self) -> None:
-        """There is little left of the limit: do not wait for the next second."""
-        self._keep_within_limit()
-        for job in self.logs.removal_jobs(self.system.clock.now_ms()):
-            self._run_files_job(job, self._keep_within_limit)
-
-    def _begin_retention(self) -> None:
-        """A round over all logs, a share at a time."""
-        self._retaining = True
-
-    def _checkpoint(self, names: Sequence[str]) -> None:
-        for job in self.logs.checkpoint_jobs(names):
-            self._run_files_job(job)
-
-    def _run_files_job(self, job: FilesJob, then: Callable[[], None] = lambda: None) -> None:
-        """Have a worker do it, and again later if there is no room."""
-
-        def done(later: Later[None]) -> None:
-            try:
-                later.result()
-                job.done()
-                then()
-            except NotNowError:
-                self._run_files_later(job, then)
-            except StorageError as error:
-                job.directory.go_offline(str(error))
-                self._check_directories()
-
-        if self._stopped or not job.directory.is_online:
-            return
-        self.system.workers.submit(Lane.UPKEEP, job.run).add_done_callback(done)
-
-    def _run_files_later(self, job: FilesJob, then: Callable[[], None]) -> None:
-        """Of those that would write the same files, the newest says all that is to be said."""
-        waiting = self._files_for_later
-        key = job.rewrites
-        if key and key in waiting:
-            waiting[key] = max(job, waiting[key], key=lambda each: each.number)
-            return
-        if key:
-            waiting[key] = job
-
-        def again() -> None:
-            self._run_files_job(waiting.pop(key, job), then)
-
-        clock = self.system.transport_clock
-        clock.call_at(clock.now_ms() + RETRY_FILES_MS, again)
-
-    def _expire_producers(self) -> None:
-        now_ms = self.system.clock.now_ms()
-        limit = self.views.config.producer_id_expiration_ms
-        for partition in list(self.replicas):
-            if partition.log.is_open:
-                partition.log.producers.expire(now_ms, limit)
 
     # Stopping
 
@@ -748,7 +565,8 @@ class Broker:
         if hasattr(self, "follower"):
             await self.follower.close()
             await self.store.close()
-        self._stopped = True
+        if self._assembled:
+            self.files_jobs.stop()
         await self.system.workers.close()
         if self._assembled:
             if self._in_doubt:

@@ -11,7 +11,8 @@ from ottla.broker.forgetting import Forgetting
 from ottla.broker.forwarding import Forwarding
 from ottla.broker.image_follower import ImageFollower
 from ottla.broker.levels import Levels
-from ottla.broker.membership import Doubt, Membership
+from ottla.broker.membership import Doubt, Found, Membership
+from ottla.broker.own_logs import OwnLogs
 from ottla.broker.peers import Peers
 from ottla.broker.remote_markers import RemoteMarkers
 from ottla.broker.remote_share_state import RemoteShareState
@@ -61,6 +62,7 @@ class Cluster:
         follower: ImageFollower,
         control: Control,
         logs: Logs,
+        own_logs: OwnLogs,
         boot_id: str,
         supports: Ranges,
         *,
@@ -74,6 +76,7 @@ class Cluster:
         """
         self._config = config
         self._logs = logs
+        self._own_logs = own_logs
         self._boot_id = boot_id
         self._follower = follower
         self._replicas: Iterable[Partition] = ()
@@ -94,9 +97,11 @@ class Cluster:
             follower,
             system.transport_clock,
             me,
+            system.randomness.uuid(),
             session_ms=static.broker_session_timeout_ms,
             min_isr=self.min_isr,
-            doubt=self._doubt,
+            is_cordoned=static.is_cordoned,
+            found=self._found,
             lapsed=self._lapsed,
         )
         self.seat = Seat(store, self.membership)
@@ -170,6 +175,7 @@ class Cluster:
     def follow(self, image: Image, delta: Delta) -> None:
         self.forwarding.follow(image)
         if delta.brokers:
+            self.membership.follow(image)
             self.enlisting.follow(image)
             self.remote_markers.follow(image)
         self.seat.follow(image)
@@ -260,22 +266,26 @@ class Cluster:
         log = self._logs.get(TopicPartition(topic.name, number))
         return log is not None and log.topic_id == topic.topic_id and not log.directory.is_online
 
-    def _doubt(self, topic: TopicImage, number: PartitionId) -> Doubt:
+    def _found(self, topic: TopicImage, number: PartitionId, as_found: bool) -> Found:
         partition = TopicPartition(topic.name, number)
         log = self._logs.get(partition)
         if log is not None and log.topic_id != topic.topic_id:
-            return Doubt.MISSING
-        is_offline = self._logs.some_are_offline if log is None else not log.directory.is_online
+            return Found(Doubt.MISSING)
+        if log is None:
+            is_offline = self._own_logs.is_lost(topic.topic_id, number)
+        else:
+            is_offline = not log.directory.is_online
         if log is None and not is_offline and not self._was_never_made(partition):
-            return Doubt.MISSING
+            return Found(Doubt.MISSING)
         rebooted = self._before is not None and self._before.boot_id != self._boot_id
-        if rebooted and not self._logs.stopped_cleanly and not self._is_durable(topic):
-            return Doubt.UNFLUSHED
-        if is_offline:
-            return Doubt.OFFLINE
-        if log is not None and self._logs.lacks_committed(log):
-            return Doubt.CUT
-        return Doubt.NONE
+        # An offline directory does not say how it stopped, and once it is back the boot is known.
+        clean = self._logs.stopped_cleanly and not is_offline
+        doubt = Doubt.NONE
+        if as_found and rebooted and not clean and not self._is_durable(topic):
+            doubt = Doubt.UNFLUSHED
+        elif as_found and not is_offline and log is not None and self._logs.lacks_committed(log):
+            doubt = Doubt.CUT
+        return Found(doubt, is_offline)
 
     def _was_never_made(self, partition: TopicPartition) -> bool:
         """Whether we died before the log had a directory: that is made behind the topic's answer.

@@ -36,6 +36,9 @@ Decide = Callable[[Image], tuple[Writes, Any] | Steps[tuple[Writes, Any]]]
 MAX_KEYS = 100
 """Once a transaction has so many, no further change joins it: deciding holds the loop."""
 
+LONG_MS = 1_000
+"""Who waited so long behind an attempt that the store fails waits for none of its own."""
+
 MAX_TRIES = 20
 """So often a change is decided anew because of what partitions' leaders did meanwhile."""
 
@@ -43,6 +46,7 @@ MAX_TRIES = 20
 class _Asked(NamedTuple):
     decide: Decide
     answer: asyncio.Future[Any]
+    since_ms: int = 0
     tries: int = 0
 
 
@@ -109,10 +113,11 @@ class Control:
 
         Raises:
             ApiError: the decision was to refuse; NOT_CONTROLLER, somebody else controls, or
-                this broker stops; UNKNOWN_SERVER_ERROR, the store failed and the outcome is
-                unknown.
+                this broker stops; REQUEST_TIMED_OUT, the store could not be reached, or
+                UNKNOWN_SERVER_ERROR, it failed, and the outcome is unknown.
         """
-        asked = _Asked(decide, asyncio.get_running_loop().create_future())
+        answer = asyncio.get_running_loop().create_future()
+        asked = _Asked(decide, answer, self._clock.now_ms())
         self._asked.append(asked)
         async with self._lock:  # whoever has it writes for others, too
             while not asked.answer.done():
@@ -132,11 +137,15 @@ class Control:
                 await self._write(image, together)
                 await self._write(self._follower.image, alone)
             except (StorageError, PeerError) as failure:
-                error = ApiError(
-                    ErrorCode.UNKNOWN_SERVER_ERROR, f"the metadata store failed: {failure}"
-                )
+                code = ErrorCode.UNKNOWN_SERVER_ERROR
+                if isinstance(failure, PeerError):  # as who asks through another broker is told
+                    code = ErrorCode.REQUEST_TIMED_OUT
+                error = ApiError(code, f"the metadata store failed: {failure}")
                 error.__cause__ = failure
                 if not together and not alone:
+                    together.append(_Decided(self._asked.popleft(), error, Writes()))
+                long_ago_ms = self._clock.now_ms() - LONG_MS
+                while self._asked and self._asked[0].since_ms <= long_ago_ms:
                     together.append(_Decided(self._asked.popleft(), error, Writes()))
             except _StaleError as stale:
                 self._again(stale, together, alone)

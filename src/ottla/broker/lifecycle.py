@@ -33,6 +33,7 @@ async def register(
     advertised: Mapping[str, tuple[str, int]],
     clean: bool,
     highest_producer_id: ProducerId,
+    is_cordoned: bool = False,
     deleted: Iterable[Uuid] = (),
 ) -> None:
     """Write this incarnation's keys.
@@ -53,6 +54,7 @@ async def register(
         0,
         rack,
         tuple(Endpoint(name, host, port) for name, (host, port) in advertised.items()),
+        cordoned=is_cordoned,
     )
     puts = [
         changes.cluster_key(cluster_id),

@@ -18,12 +18,13 @@ import logging
 from collections.abc import Callable, Container
 from contextlib import suppress
 from enum import Enum
+from typing import NamedTuple
 
 from ottla.broker.image_follower import ImageFollower
 from ottla.metadata import changes
 from ottla.metadata.changes import KeyValue
-from ottla.metadata.election import MinIsr, forget, resigned
-from ottla.metadata.features import refuse_unsupported
+from ottla.metadata.election import MinIsr, came_back, forget, resigned, went_offline
+from ottla.metadata.features import LISTS_OFFLINE, OTTLA_VERSION, level, refuse_unsupported
 from ottla.metadata.image import BrokerImage, Image, KnownBroker, PartitionImage, TopicImage
 from ottla.metadata.store import (
     Compare,
@@ -32,6 +33,7 @@ from ottla.metadata.store import (
     Revision,
     RevisionKind,
     Store,
+    TransactResult,
 )
 from ottla.model.clock import Clock, Timer
 from ottla.model.errors import PeerError, StorageError
@@ -56,8 +58,15 @@ class Doubt(Enum):
     NONE = "none"
     UNFLUSHED = "the machine lost what was not flushed"
     CUT = "recovery cut off what was committed"
-    OFFLINE = "its log directory is offline"
     MISSING = "there is no log"
+
+
+class Found(NamedTuple):
+    """What became of a log."""
+
+    doubt: Doubt
+    is_offline: bool = False
+    """It is in a log directory that is offline."""
 
 
 class Membership:
@@ -67,14 +76,19 @@ class Membership:
         follower: ImageFollower,
         clock: Clock,
         me: KnownBroker,
+        incarnation: Uuid,
         *,
         session_ms: int,
         min_isr: MinIsr,
-        doubt: Callable[[TopicImage, PartitionId], Doubt],
+        is_cordoned: bool = False,
+        found: Callable[[TopicImage, PartitionId, bool], Found],
         lapsed: Callable[[bool], None] = lambda is_past_lease: None,
     ) -> None:
-        """`clock` is the transport clock; `doubt` says what is wrong with our log of a partition.
+        """`clock` is the transport clock; `found` says what became of our log of a partition, which
+        may, or may not, still be as the process found it. `is_cordoned`: our own settings say that
+        nothing new is to be placed here.
 
+        No other process, nor this one at another time, has the same `incarnation`.
         `lapsed` hears when the lease may have run out, and when it is sure again.
         """
         self.me = me
@@ -88,15 +102,26 @@ class Membership:
         self._clock = clock
         self._session_ms = session_ms
         self._min_isr = min_isr
-        self._doubt = doubt
+        self._found = found
         self._lapsed = lapsed
         self._lapse: Timer | None = None
         self._beating: asyncio.Task[None] | None = None
         self._coming_back: asyncio.Task[None] | None = None
         self._lost = asyncio.Event()
-        """The lease ran out: we were taken for dead."""
+        """The lease ran out, or somebody has our place: we were taken for dead."""
+        self._had_place = False
+        """This process was registered already: whoever is registered now is another one."""
+        self._as_found = True
+        """Not yet was left what was in doubt at the start; who is in a set later has caught up."""
         self._leaving = False
-        self._registered = BrokerImage(me.broker_id, 0, me.rack, me.endpoints)
+        self._registered = BrokerImage(
+            me.broker_id,
+            0,
+            me.rack,
+            me.endpoints,
+            incarnation=incarnation,
+            cordoned=is_cordoned,
+        )
 
     @property
     def registration(self) -> Compare:
@@ -113,9 +138,25 @@ class Membership:
                 build does not support, or the store failed.
             PeerError: the store could not be reached.
         """
-        image = await self._follower.at(0)
+        self.epoch = -1
+        result = await self._enter(await self._follower.at(0))
+        while not result.ok:
+            # Somebody we had not heard of; or ourselves, and the answer was lost.
+            result = await self._enter(await self._follower.at(result.revision))
+        self.epoch = result.revision
+        self._had_place = True
+        image = await self._follower.at(result.revision)
+        # A level may have been finalized while we were about to register.
         refuse_unsupported(image.features, self.me.features)
-        image = await self._take_place(image)
+        await self._leave_sets(image)
+        if self._as_found:
+            await self._make_known()
+            self._as_found = False
+        log.info("broker %d registered, epoch %d", self.me.broker_id, self.epoch)
+
+    async def _enter(self, image: Image) -> TransactResult:
+        refuse_unsupported(image.features, self.me.features)
+        await self._take_place(image)
         sent_ms = self._clock.now_ms()
         self.lease = await self._store.grant_lease(self._session_ms)
         self._live_until(sent_ms + self._session_ms)
@@ -124,19 +165,35 @@ class Membership:
         self._registered = self._registered._replace(
             fenced=True, leaving=False, directories=self.me.directories
         )
-        result = await self._store.transact(
+        return await self._store.transact(
             [Compare(key, 0)],
-            [changes.broker_key(self._registered), changes.known_broker_key(self.me)],
+            [
+                changes.broker_key(self._registered),
+                changes.known_broker_key(self._known_until_left(image)),
+            ],
             leases={key: self.lease},
         )
+
+    def _known_until_left(self, image: Image) -> KnownBroker:
+        """Who we are; of boot and log directories what was known before.
+
+        What may be wrong with our logs follows from those, and who dies before the sets are left
+        has to find it again.
+        """
+        before = image.known_brokers.get(self.me.broker_id)
+        if before is None or not self._as_found:
+            return self.me
+        return self.me._replace(boot_id=before.boot_id, directories=before.directories)
+
+    async def _make_known(self) -> None:
+        known = self._follower.image.known_brokers.get(self.me.broker_id)
+        if known == self.me:
+            return
+        result = await self._store.transact(
+            [self.registration], [changes.known_broker_key(self.me)]
+        )
         if not result.ok:
-            raise StorageError(f"another broker registered as {self.me.broker_id} at the same time")
-        self.epoch = result.revision
-        image = await self._follower.at(result.revision)
-        # A level may have been finalized while we were about to register.
-        refuse_unsupported(image.features, self.me.features)
-        await self._leave_sets(image)
-        log.info("broker %d registered, epoch %d", self.me.broker_id, self.epoch)
+            raise LeaseNotFoundError(f"the registration of broker {self.me.broker_id} is gone")
 
     async def unfence(self) -> None:
         """Be elected and placed on from now on.
@@ -149,13 +206,13 @@ class Membership:
         """Come back, from now on, whenever the lease ran out."""
         self._coming_back = asyncio.get_running_loop().create_task(self._come_back())
 
-    async def _take_place(self, image: Image) -> Image:
+    async def _take_place(self, image: Image) -> None:
         """Wait for, or end, the registration that has our place."""
         me = self.me
         patience_ms = self._clock.now_ms() + PATIENCE * self._session_ms
         said = False
         while (other := image.brokers.get(me.broker_id)) is not None:
-            if set(other.directories) & set(me.directories):
+            if self._is_earlier_life(other):
                 gone = [changes.broker_name(me.broker_id)]
                 if image.controller_id == me.broker_id:
                     gone.append(changes.CONTROLLER)
@@ -166,15 +223,44 @@ class Membership:
             if self._clock.now_ms() >= patience_ms:
                 where = ", ".join(f"{each.host}:{each.port}" for each in other.endpoints)
                 raise StorageError(
-                    f"a broker with node.id {me.broker_id} and other log directories is alive "
-                    f"({where}); give this one an id of its own"
+                    f"another broker with node.id {me.broker_id} is alive ({where}); give this one "
+                    "an id and log directories of its own"
                 )
             if not said:
                 said = True
                 log.warning("waiting for another broker registered as %d to go", me.broker_id)
             await self._pause()
             image = await self._follower.newest()
-        return image
+
+    def _is_earlier_life(self, other: BrokerImage) -> bool:
+        """Whether it can only be ourselves, or a process that died.
+
+        That one had our directories, which are locked. A copy of a directory has the same id,
+        and is not locked by who has the original; but two that live do not both listen where we
+        do, and once we had this place, whoever has it now is alive.
+        """
+        if other.incarnation is not None and other.incarnation == self._registered.incarnation:
+            return True
+        return (
+            not self._had_place
+            and other.endpoints == self.me.endpoints
+            and not set(other.directories).isdisjoint(self.me.directories)
+        )
+
+    def follow(self, image: Image) -> None:
+        """See whether we are still who is registered."""
+        if image.revision < self.epoch or self.epoch < 0:
+            return  # The image of before, or we know already.
+        mine = image.brokers.get(self.me.broker_id)
+        if mine is None or mine.epoch != self.epoch:
+            self._taken_for_dead("the registration is gone")
+
+    def _taken_for_dead(self, why: object) -> None:
+        log.warning("broker %d was taken for dead: %s", self.me.broker_id, why)
+        self.epoch = -1
+        self._lapsed(True)
+        self._still()
+        self._lost.set()
 
     async def _leave_sets(self, image: Image) -> None:
         """Resign, and leave the sets where our log may lack something; until it is so."""
@@ -191,38 +277,39 @@ class Membership:
             image = await self._write(puts, compare)
 
     async def leave_lost(self, is_lost: Callable[[TopicImage, PartitionId], bool]) -> None:
-        """Have others lead, and be in no set, where a log is lost while we live.
+        """Lead nothing, and be in no ISR, where a log directory went offline while we live.
 
-        Not where nobody else could lead: the disk may be back at the next start, with all there is.
         To be called again until there is nothing left to do: what comes between is left for then.
         """
 
-        def leaves(topic: TopicImage, number: PartitionId, state: PartitionImage) -> bool:
-            others = {*state.isr, *state.elr} - {self.me.broker_id}
-            return bool(others) and is_lost(topic, number)
+        def left(topic: TopicImage, number: PartitionId, state: PartitionImage) -> PartitionImage:
+            return self._went_offline(topic, state) if is_lost(topic, number) else state
 
-        await self._leave_where(leaves, "what is lost here")
+        await self._leave_where(left, "what is lost here")
 
     async def leave_crowded(self, crowded: Container[tuple[Uuid, PartitionId]]) -> None:
         """Have others lead and commit without us what there is no room for here.
 
         Not where too few would be left to commit anything.
         """
+        me = self.me.broker_id
 
-        def leaves(topic: TopicImage, number: PartitionId, state: PartitionImage) -> bool:
-            others = len(state.isr) - (self.me.broker_id in state.isr)
+        def left(topic: TopicImage, number: PartitionId, state: PartitionImage) -> PartitionImage:
+            others = len(state.isr) - (me in state.isr)
             enough = max(1, min(self._min_isr(topic), len(state.replicas)))
-            return (topic.topic_id, number) in crowded and others >= enough
+            if (topic.topic_id, number) not in crowded or others < enough:
+                return state
+            return forget(state, me, self._min_isr(topic))
 
-        await self._leave_where(leaves, "what there is no room for here")
+        await self._leave_where(left, "what there is no room for here")
 
     async def _leave_where(
-        self, leaves: Callable[[TopicImage, PartitionId, PartitionImage], bool], what: str
+        self, left: Callable[[TopicImage, PartitionId, PartitionImage], PartitionImage], what: str
     ) -> None:
         puts, compare = [], []
         for topic, number, state in self._ours(self._follower.image):
-            if leaves(topic, number, state):
-                after = forget(state, self.me.broker_id, self._min_isr(topic))
+            after = left(topic, number, state)
+            if after != state:
                 key, value = changes.partition_key(topic.topic_id, number, after)
                 puts.append((key, value))
                 compare.append(Compare(key, state.revision))
@@ -238,23 +325,35 @@ class Membership:
             (topic, number, state)
             for topic in image.topics.values()
             for number, state in enumerate(topic.partitions)
-            if me in (*state.isr, *state.elr, state.leader, state.last_known_leader)
+            if me in (*state.replicas, state.leader, state.last_known_leader)
         ]
 
     def _after_registration(
         self, topic: TopicImage, number: PartitionId, state: PartitionImage
     ) -> PartitionImage:
         me = self.me.broker_id
-        doubt = self._doubt(topic, number)
-        if doubt is Doubt.NONE:
-            return resigned(state, me)
-        if doubt is Doubt.OFFLINE and not {*state.isr, *state.elr} - {me}:
-            # When the directory is mended all there is may be back, and nobody else has it.
-            return resigned(state, me)
-        after = forget(state, me, self._min_isr(topic), missing=doubt is Doubt.MISSING)
-        if after.last_known_leader == me != state.last_known_leader:
-            log.warning("%s-%d has no other replica in sync: %s", topic.name, number, doubt.value)
-        return after
+        after = state
+        found = self._found(topic, number, self._as_found)
+        counts = me in (*state.isr, *state.elr, state.leader, state.last_known_leader)
+        if counts and found.doubt is not Doubt.NONE:
+            missing = found.doubt is Doubt.MISSING
+            after = forget(state, me, self._min_isr(topic), missing=missing)
+            if after.last_known_leader == me != state.last_known_leader:
+                log.warning(
+                    "%s-%d has no other replica in sync: %s", topic.name, number, found.doubt.value
+                )
+        if found.is_offline:
+            return resigned(self._went_offline(topic, after), me)
+        return resigned(came_back(after, me), me)
+
+    def _went_offline(self, topic: TopicImage, state: PartitionImage) -> PartitionImage:
+        me = self.me.broker_id
+        if level(self._follower.image.features, OTTLA_VERSION) >= LISTS_OFFLINE:
+            return went_offline(state, me, self._min_isr(topic))
+        # A controller that does not know who is offline would elect us as soon as we are eligible.
+        # Where nobody else has it, all there is may be back once the directory is mended.
+        others = {*state.isr, *state.elr} - {me}
+        return forget(state, me, self._min_isr(topic)) if others else state
 
     async def _write(self, puts: list[KeyValue], compare: list[Compare]) -> Image:
         """Write in several transactions; those in the way of which somebody came are left out."""
@@ -300,6 +399,13 @@ class Membership:
         self._lost.clear()
         self._beating = asyncio.get_running_loop().create_task(self._keep_alive(self.lease))
 
+    def _still(self) -> None:
+        """Keep the lease alive no more; nor does its time say anything."""
+        if self._lapse is not None:
+            self._lapse.cancel()
+        if self._beating is not None and self._beating is not asyncio.current_task():
+            self._beating.cancel()
+
     async def _keep_alive(self, lease: LeaseId) -> None:
         while True:
             await self._pause(self._session_ms // KEEP_ALIVES)
@@ -308,9 +414,7 @@ class Membership:
                 await self._store.keep_alive(lease)
                 self._live_until(sent_ms + self._session_ms)
             except LeaseNotFoundError as error:
-                log.warning("broker %d was taken for dead: %s", self.me.broker_id, error)
-                self.epoch = -1
-                self._lost.set()
+                self._taken_for_dead(error)
                 return
             except (PeerError, StorageError) as error:
                 log.warning("the metadata store does not answer: %s", error)

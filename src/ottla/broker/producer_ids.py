@@ -25,14 +25,15 @@ class ProducerIds:
         self._lock = asyncio.Lock()
 
     async def next(self) -> ProducerId:
-        """Raise ApiError, UNKNOWN_SERVER_ERROR, where the store fails."""
+        """Raise ApiError, COORDINATOR_LOAD_IN_PROGRESS as Kafka, where the store fails: try again."""
         async with self._lock:
             if self._next == self._end:
                 try:
                     self._next = await self._take_block()
                 except (StorageError, PeerError) as failure:
                     raise ApiError(
-                        ErrorCode.UNKNOWN_SERVER_ERROR, f"the metadata store failed: {failure}"
+                        ErrorCode.COORDINATOR_LOAD_IN_PROGRESS,
+                        f"the metadata store failed: {failure}",
                     ) from failure
                 self._end = self._next + BLOCK
             self._next += 1

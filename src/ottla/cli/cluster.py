@@ -12,6 +12,7 @@ from ottla.cli.output import block, echo_json, echo_lines, echo_rows, format_opt
 from ottla.cli.rebuild import export_metadata, rebuild_metadata
 from ottla.client.balance import Move, NoRoomError, Site, balance
 from ottla.client.cluster_view import ClusterView
+from ottla.client.elections import foreseen
 from ottla.client.operations import Operations
 from ottla.model.errors import ApiError, ErrorCode, PeerError
 from ottla.model.ids import TopicPartition
@@ -210,6 +211,10 @@ def move(
         if target is None:
             if not dry_run:
                 await operations.reassign({which: None})
+            elif which not in {
+                (each.topic, each.partition) for each in await operations.reassignments()
+            }:
+                raise ApiError(ErrorCode.NO_REASSIGNMENT_IN_PROGRESS, partition)
             return []
         (topic,) = await view.find_topics([which.topic])
         found = [each for each in topic.partitions if each.partition == which.partition]
@@ -223,6 +228,12 @@ def move(
         moves = [Move(*which, found[0].replicas, target, size)]
         if not dry_run:
             await carry_out(view, moves, throttle=throttle, wait=not no_wait)
+        elif unknown := set(target) - {each.broker_id for each in await operations.brokers()}:
+            raise ApiError(
+                ErrorCode.INVALID_REPLICA_ASSIGNMENT, f"there is no broker {min(unknown)}"
+            )
+        elif len(set(target)) < len(target):
+            raise ApiError(ErrorCode.INVALID_REPLICA_ASSIGNMENT, "a broker is named twice")
         return moves
 
     show(run(brokers, action), output, done=not dry_run and not no_wait)
@@ -231,21 +242,30 @@ def move(
 @cluster.command()
 @click.argument("partitions", nargs=-1, metavar="[TOPIC:PARTITION]...")
 @click.option("--unclean", is_flag=True, help="Let any live replica lead; records may be lost.")
+@click.option("--dry-run", is_flag=True, help="Say who would be elected, and elect nobody.")
 @brokers_option
 @format_option
-def elect(partitions: tuple[str, ...], unclean: bool, brokers: str, output: str) -> int:
+def elect(
+    partitions: tuple[str, ...], unclean: bool, dry_run: bool, brokers: str, output: str
+) -> int:
     """Have preferred replicas lead, of some partitions or of all."""
     asked = [partition_of(text) for text in partitions] or None
 
     async def action(view: ClusterView) -> dict[TopicPartition, ApiError | None]:
-        return await Operations(view).elect(asked, unclean=unclean)
+        operations = Operations(view)
+        if not dry_run:
+            return await operations.elect(asked, unclean=unclean)
+        await view.refresh()
+        alive = {each.broker_id for each in await operations.brokers() if not each.is_fenced}
+        return foreseen(await operations.topics(), asked, alive, unclean=unclean)
 
     results = run(brokers, action)
+    done = "would be elected" if dry_run else "elected"
     fine = (None, ErrorCode.ELECTION_NOT_NEEDED)
     rows = [
         {
             "partition": f"{each.topic}:{each.partition}",
-            "result": "elected" if error is None else error.code.name,
+            "result": done if error is None else error.code.name,
         }
         for each, error in sorted(results.items())
     ]

@@ -11,7 +11,7 @@ from ottla.cli.connect import Failure
 from ottla.cli.output import echo_json, echo_lines, table
 from ottla.client.balance import Move
 from ottla.client.cluster_view import ClusterView
-from ottla.client.operations import Operations
+from ottla.client.operations import RATES, THROTTLED, Operations
 from ottla.model.ids import TopicPartition
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -75,6 +75,12 @@ async def carry_out(
             {TopicPartition(move.topic, move.partition): move.after for move in some}
         )
     if not wait:
+        if throttle is not None:
+            click.echo(
+                f"The throttle stays when this is over: {', '.join(RATES)} of the brokers, "
+                f"{', '.join(THROTTLED)} of the topics.",
+                err=True,
+            )
         return
     wanted = {(move.topic, move.partition) for move in moves}
     said = -1

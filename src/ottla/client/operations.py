@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ottla.client.admin import Admin, ConfigChange, ConfigOperation
+from ottla.client.admin import Admin, ConfigChange, ConfigEntry, ConfigOperation, ConfigSource
 from ottla.client.balance import Move, Placed
 from ottla.client.cluster_view import ClusterView, Topic, check, error_of
 from ottla.model.errors import ApiError, ErrorCode, PeerError
@@ -84,21 +84,43 @@ class Operations:
         check(response.error_code, response.error_message, about=f"broker {broker_id}")
 
     async def cordon(self, broker_id: BrokerId, *, cordoned: bool) -> None:
-        """Have new replicas placed elsewhere, or there again."""
-        operation = ConfigOperation.SET if cordoned else ConfigOperation.DELETE
-        change = ConfigChange(operation, CORDONED, EVERYWHERE if cordoned else None)
+        """Have new replicas placed elsewhere, or there again, against its own file if need be."""
         await self._view.refresh()
+        if cordoned:
+            change = ConfigChange(ConfigOperation.SET, CORDONED, EVERYWHERE)
+        elif await self._is_cordoned_by_file(broker_id):
+            change = ConfigChange(ConfigOperation.SET, CORDONED, "")
+        else:
+            change = ConfigChange(ConfigOperation.DELETE, CORDONED, None)
         await Admin(self._view).alter_configs(ResourceType.BROKER, str(broker_id), [change])
 
     async def is_cordoned(self, broker_id: BrokerId) -> bool:
         """Only a broker itself says so; one that has just gone does not."""
+        settings = await self._directories(broker_id)
+        if CORDONED in settings and settings[CORDONED].value == EVERYWHERE:
+            return True
+        return await self._is_cordoned_by_file(broker_id)
+
+    async def _is_cordoned_by_file(self, broker_id: BrokerId) -> bool:
+        """By what it was started with, which names every directory or none by name."""
+        settings = await self._directories(broker_id)
+        if CORDONED not in settings:
+            return False
+        if settings[CORDONED].source is not ConfigSource.STATIC_BROKER_CONFIG:
+            return False
+        names = _names(settings[CORDONED])
+        directories = _names(settings["log.dirs"]) or _names(settings["log.dir"])
+        return EVERYWHERE in names or names >= directories
+
+    async def _directories(self, broker_id: BrokerId) -> dict[str, ConfigEntry]:
+        """Its settings about log directories, by name; none if it has just gone."""
         try:
             entries = await Admin(self._view).describe_configs(
-                ResourceType.BROKER, str(broker_id), [CORDONED]
+                ResourceType.BROKER, str(broker_id), [CORDONED, "log.dirs", "log.dir"]
             )
         except PeerError:
-            return False
-        return any(entry.value == EVERYWHERE for entry in entries)
+            return {}
+        return {entry.name: entry for entry in entries}
 
     async def sizes(self, brokers: Collection[BrokerId]) -> dict[TopicPartition, int]:
         """Bytes of the largest replica of each partition, of those brokers that answer."""
@@ -287,3 +309,7 @@ def _throttled(moves: Sequence[Move]) -> dict[TopicName, dict[str, str]]:
 
 def _involved(moves: Sequence[Move]) -> list[BrokerId]:
     return sorted({b for move in moves if move.added for b in (*move.before, *move.added)})
+
+
+def _names(entry: ConfigEntry) -> set[str]:
+    return {name.strip() for name in (entry.value or "").split(",")} - {""}

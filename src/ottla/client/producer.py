@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from ottla.client.cluster_view import ClusterView, check
 from ottla.client.partitioner import StickyPartitioner, partition_of
-from ottla.model.errors import ApiError, ErrorCode, PeerError
+from ottla.model.errors import RETRIABLE, ApiError, ErrorCode, PeerError
 from ottla.model.ids import NO_PRODUCER_ID, ZERO_UUID, Offset, ProducerId, TopicPartition
 from ottla.model.isolation import Acks, CompressionType
 from ottla.record.builder import build_batch
@@ -52,6 +52,8 @@ class _Lane:
         self.sender: asyncio.Task[None] | None = None
         self.producer: tuple[ProducerId, int] = (NO_PRODUCER_ID, -1)
         self.sequence = 0
+        self.in_doubt = False
+        """Whether the last batch that failed may be there all the same."""
 
 
 class Producer:
@@ -214,10 +216,10 @@ class Producer:
                 await self._deliver(lane, batch[:half])
                 await self._deliver(lane, batch[half:])
                 return
-            self._failed(error)
+            self._failed(error, lane.in_doubt)
             self._fail(batch, error)
         except PeerError as error:
-            self._failed(error)
+            self._failed(error, lane.in_doubt)
             self._fail(batch, error)
         except BaseException:
             for pending in batch:
@@ -238,9 +240,12 @@ class Producer:
                     # asyncio shall complain once a batch, and not where `commit` does
                     pending.done.exception()
 
-    def _failed(self, error: ApiError | PeerError) -> None:
-        """A batch will not be acknowledged; after a PeerError it may be there all the same."""
-        if isinstance(error, PeerError):
+    def _failed(self, error: ApiError | PeerError, in_doubt: bool = True) -> None:
+        """A batch will not be acknowledged; where it may be there all the same, it is `in_doubt`.
+
+        Its sequence must not be another batch's then, which would be taken for the same one.
+        """
+        if in_doubt:
             self._producer = None
 
     async def _write(self, lane: _Lane, records: list[Record]) -> tuple[Offset, int]:
@@ -256,7 +261,19 @@ class Producer:
             base_sequence=lane.sequence if self._idempotent else -1,
             transactional=self._transactional_id is not None,
         )
-        answer = await self._view.ask(lambda: self._request(lane.partition, batch))
+        tries = 0
+
+        async def attempt() -> tuple[Offset, int]:
+            nonlocal tries
+            tries += 1
+            return await self._request(lane.partition, batch)
+
+        lane.in_doubt = True
+        try:
+            answer = await self._view.ask(attempt)
+        except ApiError as error:
+            lane.in_doubt = tries > 1 or error.code in RETRIABLE
+            raise
         lane.sequence = (lane.sequence + len(records)) & 0x7FFFFFFF
         return answer
 

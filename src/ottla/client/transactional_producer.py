@@ -237,7 +237,7 @@ class TransactionalProducer(Producer):
         _require(await self._view.link(leader.leader), ProduceRequest, FIRST_PRODUCE)
         return await super()._request(partition, batch)
 
-    def _failed(self, error: ApiError | PeerError) -> None:
+    def _failed(self, error: ApiError | PeerError, in_doubt: bool = True) -> None:
         if not self.is_fenced:
             self._failure = self._seen(error)
 

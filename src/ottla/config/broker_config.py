@@ -272,6 +272,12 @@ class BrokerConfig(_Attributes):
         names = self.values["controller.listener.names"]
         return names if isinstance(names, tuple) else ()
 
+    @property
+    def is_cordoned(self) -> bool:
+        """Whether no directory takes new replicas, by `*` or each by its name (KIP-1066)."""
+        names = self.values["cordoned.log.dirs"]
+        return isinstance(names, tuple) and ("*" in names or set(names) >= set(self.log_dirs))
+
     @cached_property
     def topic_defaults(self) -> Mapping[str, Value]:
         """Every topic setting as a topic without settings of its own has it."""

@@ -46,6 +46,46 @@ def _create_partitions(request: Any, version: int, code: ErrorCode, message: str
     )
 
 
+def _alter_configs(request: Any, version: int, code: ErrorCode, message: str | None) -> Message:
+    from ottla.wire.generated.alter_configs import (
+        AlterConfigsResourceResponse,
+        AlterConfigsResponse,
+    )
+
+    return AlterConfigsResponse(
+        responses=[
+            AlterConfigsResourceResponse(
+                resource_type=one.resource_type,
+                resource_name=one.resource_name,
+                error_code=code,
+                error_message=message,
+            )
+            for one in request.resources
+        ]
+    )
+
+
+def _incremental_alter_configs(
+    request: Any, version: int, code: ErrorCode, message: str | None
+) -> Message:
+    from ottla.wire.generated.incremental_alter_configs import (
+        AlterConfigsResourceResponse,
+        IncrementalAlterConfigsResponse,
+    )
+
+    return IncrementalAlterConfigsResponse(
+        responses=[
+            AlterConfigsResourceResponse(
+                resource_type=one.resource_type,
+                resource_name=one.resource_name,
+                error_code=code,
+                error_message=message,
+            )
+            for one in request.resources
+        ]
+    )
+
+
 def _delete_topics(request: Any, version: int, code: ErrorCode, message: str | None) -> Message:
     from ottla.wire.generated.delete_topics import DeletableTopicResult, DeleteTopicsResponse
 
@@ -129,6 +169,8 @@ def _list_offsets(request: Any, version: int, code: ErrorCode, message: str | No
 
 
 _FILL: dict[str, Callable[[Any, int, ErrorCode, str | None], Message | None]] = {
+    "AlterConfigsRequest": _alter_configs,
+    "IncrementalAlterConfigsRequest": _incremental_alter_configs,
     "CreateTopicsRequest": _create_topics,
     "CreatePartitionsRequest": _create_partitions,
     "DeleteTopicsRequest": _delete_topics,

@@ -131,14 +131,18 @@ class Follower(NamedTuple):
 
     broker_id: BrokerId
     epoch: int
-    is_stale: bool
-    """It has registered anew since."""
+    is_registered: bool
+    """Whether it is who is registered, as far as this broker knows.
+
+    Not one of the past; one of the future is, or will be, and asks again in a moment. Kafka takes
+    whoever says no epoch, or a future one, at its word; nobody but a follower knows it here.
+    """
 
     def may_follow(self, replica: Partition) -> bool:
         """Whether it has a replica, and is who it was when it got it."""
         leadership = replica.leadership
         return (
-            not self.is_stale and leadership is not None and self.broker_id in leadership.followers
+            self.is_registered and leadership is not None and self.broker_id in leadership.followers
         )
 
 
@@ -201,8 +205,8 @@ class Fetch:
         broker_id = self._fetch_set.follower
         epoch = -1 if state is None else state.replica_epoch
         broker = context.broker.image.brokers.get(broker_id)
-        is_stale = broker is not None and 0 <= epoch < broker.epoch
-        self._follower = Follower(broker_id, epoch, is_stale)
+        is_registered = broker is not None and epoch == broker.epoch
+        self._follower = Follower(broker_id, epoch, is_registered)
         self._rack = ""
         throttles = context.broker.throttles
         if throttles is not None and throttles.limits_leaders:
@@ -509,10 +513,10 @@ class Fetch:
         try:
             if divergence is not None:
                 if divergence.epoch < 0:
-                    raise ApiError(ErrorCode.OFFSET_OUT_OF_RANGE)
+                    raise _out_of_range(replica)
                 row.diverging_epoch = divergence
             elif not log.log_start_offset <= wanted.offset <= log.log_end_offset:
-                raise ApiError(ErrorCode.OFFSET_OUT_OF_RANGE)
+                raise _out_of_range(replica)
             elif wanted.offset < end:
                 untouched = left == self._max_bytes
                 room = min(wanted.max_bytes, left)
@@ -599,6 +603,15 @@ class Fetch:
             response.node_endpoints.append(
                 NodeEndpoint(node_id=state.leader, host=host, port=port, rack=rack)
             )
+
+
+def _out_of_range(replica: Partition) -> ApiError:
+    """A client that hears it may begin anew elsewhere: who may be deposed must not say so."""
+    return ApiError(
+        ErrorCode.NOT_LEADER_OR_FOLLOWER
+        if replica.may_be_deposed
+        else ErrorCode.OFFSET_OUT_OF_RANGE
+    )
 
 
 def _is_rack_aware(context: Context) -> bool:

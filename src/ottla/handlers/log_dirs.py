@@ -6,6 +6,7 @@ from typing import Any
 
 from ottla.handlers.context import Context
 from ottla.handlers.slices import answer
+from ottla.metadata.controller import is_cordoned
 from ottla.model.errors import ApiError, ErrorCode, StorageError
 from ottla.model.ids import Offset, TopicPartition
 from ottla.model.steps import Steps
@@ -41,8 +42,9 @@ def _describe(context: Context, request: DescribeLogDirsRequest) -> Steps[Descri
     if request.topics is not None:
         wanted = {(t.topic, number) for t in request.topics for number in t.partitions}
     results = []
+    cordoned = is_cordoned(context.broker.image, context.broker.broker_id)
     for directory in context.broker.logs.directories:
-        result = DescribeLogDirsResult(log_dir=directory.path)
+        result = DescribeLogDirsResult(log_dir=directory.path, is_cordoned=cordoned)
         results.append(result)
         if not directory.is_online:
             result.error_code = ErrorCode.KAFKA_STORAGE_ERROR

@@ -184,7 +184,11 @@ def _as_it_is(
     One that this broker should lead and cannot has no leader either.
     """
     brokers = context.broker.image.brokers
-    offline = tuple(b for b in state.replicas if b not in brokers or brokers[b].fenced)
+    offline = tuple(
+        b
+        for b in state.replicas
+        if b not in brokers or brokers[b].fenced or b in state.offline_replicas
+    )
     if offline:
         leader = NO_BROKER if state.leader in offline else state.leader
         state = state._replace(leader=leader, offline_replicas=offline)

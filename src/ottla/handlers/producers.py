@@ -30,9 +30,11 @@ async def init_producer_id(
         return _refused(ErrorCode.INVALID_REQUEST)
     if request.transactional_id is not None:
         return await _init_transactional(context, request, request.transactional_id)
-    return InitProducerIdResponse(
-        producer_id=await context.broker.producer_ids.next(), producer_epoch=0
-    )
+    try:
+        producer_id = await context.broker.producer_ids.next()
+    except ApiError as error:
+        return _refused(error.code)
+    return InitProducerIdResponse(producer_id=producer_id, producer_epoch=0)
 
 
 async def _init_transactional(

@@ -85,8 +85,8 @@ ENVELOPE = 58
 BETWEEN_BROKERS = frozenset({ENVELOPE})
 """Kafka's, and told to our own client alone, too: other brokers are among those."""
 
-FORWARDED = frozenset({19, 20, 33, 37, 43, 44, 45, 46, 57, 64})
-"""What the controller answers, whoever was asked."""
+FORWARDED = frozenset({19, 20, 33, 37, 43, 44, 45, 57, 64})
+"""What the controller answers, whoever was asked. What only reads is answered from the image."""
 
 
 SHORTCUTS: dict[int, str] = {0: "produce_one:produce_one"}

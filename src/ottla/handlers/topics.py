@@ -317,11 +317,20 @@ async def auto_create(context: Context, names: list[TopicName]) -> dict[TopicNam
 
 
 async def ensure_internal_topic(broker: BrokerViews, name: TopicName) -> None:
-    """Create an internal topic unless it is there."""
-    if name not in broker.image.topics:
+    """Create an internal topic unless it is there.
+
+    Raises:
+        ApiError: COORDINATOR_NOT_AVAILABLE, it could not be created, and why: clients ask again.
+    """
+    if name in broker.image.topics:
+        return
+    try:
         outcome = (await _create(broker, [internal_topic(broker, name)]))[name]
         if isinstance(outcome, ApiError) and outcome.code is not ErrorCode.TOPIC_ALREADY_EXISTS:
             raise outcome
+    except ApiError as error:
+        why = error.message or error.code.name
+        raise ApiError(ErrorCode.COORDINATOR_NOT_AVAILABLE, f"{name}: {why}") from error
 
 
 async def create_named(broker: BrokerViews, topics: list[NewTopic]) -> dict[TopicName, ApiError]:

@@ -154,6 +154,10 @@ def broker_key(broker: BrokerImage) -> KeyValue:
         content["leaving"] = True
     if broker.directories:
         content["directories"] = [uuid_text(each) for each in broker.directories]
+    if broker.incarnation is not None:
+        content["incarnation"] = uuid_text(broker.incarnation)
+    if broker.cordoned:
+        content["cordoned"] = True
     return broker_name(broker.broker_id), _value(content)
 
 
@@ -198,8 +202,12 @@ def _partition_value(state: PartitionImage) -> bytes:
         "replicas": state.replicas,
         "isr": state.isr,
     }
+    if state.offline_replicas:
+        content["offline"] = state.offline_replicas
     if state.elr:
         content["elr"] = state.elr
+    if state.doubtful:
+        content["doubtful"] = state.doubtful
     if state.last_known_leader != NO_BROKER:
         content["last_known_leader"] = state.last_known_leader
     if state.adding:
@@ -218,7 +226,9 @@ def _partition_state(value: bytes, revision: Revision) -> PartitionImage:
         content["partition_epoch"],
         tuple(content["replicas"]),
         tuple(content["isr"]),
+        tuple(content.get("offline", ())),
         elr=tuple(content.get("elr", ())),
+        doubtful=tuple(content.get("doubtful", ())),
         last_known_leader=content.get("last_known_leader", NO_BROKER),
         adding=tuple(content.get("adding", ())),
         removing=tuple(content.get("removing", ())),
@@ -436,6 +446,8 @@ def _put(draft: _Draft, put: Put) -> None:
             content.get("leaving", False),
             _directories(content),
             draft.revision_of(put.key),
+            uuid_from_text(content["incarnation"]) if "incarnation" in content else None,
+            content.get("cordoned", False),
         )
     elif kind == "registered":
         draft.change("known_brokers")[int(rest)] = KnownBroker(

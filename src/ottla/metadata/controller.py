@@ -188,13 +188,25 @@ def _place_topic(
 
 
 def _open_brokers(image: Image) -> dict[BrokerId, BrokerImage]:
-    """Brokers that take new replicas: not those all of whose directories are cordoned (KIP-1066)."""
-    open_brokers = {}
-    for broker_id, broker in image.brokers.items():
-        configs = image.configs.get(ConfigResource(ResourceType.BROKER, str(broker_id)), {})
-        if configs.get("cordoned.log.dirs") != EVERY_DIRECTORY:
-            open_brokers[broker_id] = broker
-    return open_brokers
+    """Brokers that take new replicas."""
+    return {
+        broker_id: broker
+        for broker_id, broker in image.brokers.items()
+        if not is_cordoned(image, broker_id)
+    }
+
+
+def is_cordoned(image: Image, broker_id: BrokerId) -> bool:
+    """Whether all directories of a broker are cordoned: it gets no new replicas (KIP-1066).
+
+    What its own file says is in its registration, and counts while nothing else was set.
+    """
+    configs = image.configs.get(ConfigResource(ResourceType.BROKER, str(broker_id)), {})
+    since = configs.get("cordoned.log.dirs")
+    if since is not None:
+        return since == EVERY_DIRECTORY
+    broker = image.brokers.get(broker_id)
+    return broker is not None and broker.cordoned
 
 
 def _check_assignment(image: Image, topic: NewTopic) -> Sequence[Sequence[BrokerId]]:

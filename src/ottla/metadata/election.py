@@ -45,10 +45,16 @@ def change_isr(
         last_known_leader = state.last_known_leader
         if last_known_leader == NO_BROKER:
             last_known_leader = state.leader if state.leader != NO_BROKER else _last(state)
-    changed = state._replace(isr=members, elr=elr, last_known_leader=last_known_leader)
+    changed = _certain(state._replace(isr=members, elr=elr, last_known_leader=last_known_leader))
     if changed == state:
         return state
     return changed._replace(partition_epoch=state.partition_epoch + 1)
+
+
+def _certain(state: PartitionImage) -> PartitionImage:
+    """The state without doubt about those that are not eligible any more, or in sync again."""
+    doubtful = tuple(broker for broker in state.doubtful if broker in state.elr)
+    return state if doubtful == state.doubtful else state._replace(doubtful=doubtful)
 
 
 def _last(state: PartitionImage) -> BrokerId:
@@ -66,14 +72,19 @@ def settle(
 ) -> PartitionImage:
     """The state as the controller wants it while these brokers are `usable`; perhaps the same one.
 
-    Who is not usable leaves the ISR, and a leader who is not, or whose replica is removed by a
+    Who is not usable, or has it in a log directory that is offline, leaves the ISR, and a leader who
+    is not, or whose replica is removed by a
     finished reassignment, is followed by another: of the ISR, else of the eligible, else the last
     known leader, else, if an `unclean` election is allowed, any replica; or there is no leader.
     With `preferred`, the first replica leads if it is in sync.
     """
-    after = _without_removed(state)
-    after = change_isr(after, [broker for broker in after.isr if broker in usable], min_isr)
-    leader = _leader_of(after, usable, unclean, preferred)
+    after = _without_removed(state, min_isr)
+    offline = tuple(broker for broker in after.offline_replicas if broker in after.replicas)
+    if offline != after.offline_replicas:
+        after = after._replace(offline_replicas=offline)
+    able = [broker for broker in after.replicas if broker in usable and broker not in offline]
+    after = change_isr(after, [broker for broker in after.isr if broker in able], min_isr)
+    leader = _leader_of(after, able, unclean, preferred)
     if leader != NO_BROKER and leader not in after.isr:
         # The others that are eligible still are: with it alone nothing more is committed.
         clean = leader in after.elr and needed(after, min_isr) > 1
@@ -81,23 +92,44 @@ def settle(
         after = after._replace(isr=(leader,), elr=elr, last_known_leader=NO_BROKER)
     if leader != after.leader:
         after = after._replace(leader=leader, leader_epoch=state.leader_epoch + 1)
+    after = _certain(after)
     if after == state:
         return state
-    return after._replace(partition_epoch=state.partition_epoch + 1)
+    return fencing_removed(state, after)._replace(partition_epoch=state.partition_epoch + 1)
 
 
-def _without_removed(state: PartitionImage) -> PartitionImage:
-    """The state after its reassignment, if everybody who is to stay and was added is in sync."""
+def fencing_removed(before: PartitionImage, after: PartitionImage) -> PartitionImage:
+    """The state `after`, in another leader epoch than `before` if a replica went.
+
+    Who has not heard that it was removed, and is a replica again, must not be taken for in sync:
+    it drops its log as soon as it hears. It has to fetch in the new epoch, of which it hears then.
+    """
+    if before.leader_epoch != after.leader_epoch or {*before.replicas} <= {*after.replicas}:
+        return after
+    return after._replace(leader_epoch=before.leader_epoch + 1)
+
+
+def _without_removed(state: PartitionImage, min_isr: int) -> PartitionImage:
+    """The state after its reassignment, if everybody who is to stay and was added is in sync.
+
+    Not before enough who stay are, where those who go make up for them: what is committed would
+    be on fewer than it was promised to be.
+    """
     if not state.adding and not state.removing:
         return state
     target = tuple(broker for broker in state.replicas if broker not in state.removing)
     if not all(broker in state.isr for broker in state.adding) or not target:
         return state
     isr = tuple(broker for broker in state.isr if broker in target)
-    if not isr:
+    if not isr or makes_up(state, state.removing, len(isr), min(min_isr, len(target))):
         return state
     elr = tuple(broker for broker in state.elr if broker in target)
     return state._replace(replicas=target, isr=isr, elr=elr, adding=(), removing=())
+
+
+def makes_up(state: PartitionImage, gone: Container[BrokerId], stay: int, enough: int) -> bool:
+    """Whether some of those `gone` have what is committed, and who `stay` in sync are not enough."""
+    return stay < enough and any(broker in gone for broker in (*state.isr, *state.elr))
 
 
 def _leader_of(
@@ -113,7 +145,11 @@ def _leader_of(
         return state.leader
     # Who is about to be removed leads only where nobody else can.
     stay = [broker for broker in in_sync if broker not in state.removing]
-    candidates = stay or in_sync or may_lead(state.elr)
+    # Who may lack the end leads only where nobody else is eligible, here or away.
+    sure = [broker for broker in state.elr if broker not in state.doubtful]
+    candidates = stay or in_sync or may_lead(sure)
+    if not candidates and not state.isr and not sure:
+        candidates = may_lead(state.elr)
     if not candidates and not state.isr and not state.elr:
         candidates = may_lead((state.last_known_leader,))
     if not candidates and unclean:
@@ -132,7 +168,8 @@ def forget(
     after = change_isr(
         state, [member for member in state.isr if member != broker], min_isr, lost={broker}
     )
-    after = after._replace(elr=tuple(member for member in after.elr if member != broker))
+    elr = tuple(member for member in after.elr if member != broker)
+    after = _certain(after._replace(elr=elr))
     if not after.isr and not after.elr:
         last = state.last_known_leader if state.last_known_leader != NO_BROKER else broker
         if missing and last == broker and len(state.replicas) > 1:
@@ -141,6 +178,41 @@ def forget(
     if after == state._replace(partition_epoch=after.partition_epoch):
         return resigned(state, broker)
     return resigned(after, broker)._replace(partition_epoch=state.partition_epoch + 1)
+
+
+def went_offline(state: PartitionImage, broker: BrokerId, min_isr: int) -> PartitionImage:
+    """The state once a broker's log of it is in a log directory that is offline.
+
+    It leaves the ISR as any other: should the ISR be too small without it, it is eligible, for
+    all may be there once the directory is back; but it is not elected before (KIP-858).
+    """
+    if broker in state.offline_replicas:
+        return state
+    listed = {*state.offline_replicas, broker}
+    after = change_isr(state, [member for member in state.isr if member != broker], min_isr)
+    after = after._replace(
+        offline_replicas=tuple(replica for replica in state.replicas if replica in listed),
+        partition_epoch=state.partition_epoch + 1,
+    )
+    if after.leader == broker:
+        after = after._replace(leader=NO_BROKER, leader_epoch=state.leader_epoch + 1)
+    return after
+
+
+def came_back(state: PartitionImage, broker: BrokerId) -> PartitionImage:
+    """The state once a broker began anew and has its log of it, or a new one.
+
+    If it is eligible, it is so in doubt until it is in sync again: the disk that failed may have
+    lost what was not flushed, though the machine went on.
+    """
+    if broker not in state.offline_replicas:
+        return state
+    doubtful = {*state.doubtful, broker}
+    return state._replace(
+        offline_replicas=tuple(each for each in state.offline_replicas if each != broker),
+        doubtful=tuple(each for each in state.elr if each in doubtful),
+        partition_epoch=state.partition_epoch + 1,
+    )
 
 
 def resigned(state: PartitionImage, broker: BrokerId) -> PartitionImage:

@@ -6,7 +6,8 @@ what Ottla itself writes for other brokers, or for a later start, to read:
 
     level  what a cluster does from then on
     1      what was there before levels were finalized
-    2      controllers count what they decide (`COUNTS_DECISIONS`)
+    2      controllers count what they decide (`COUNTS_DECISIONS`); a partition says whose log
+           directory is offline (`LISTS_OFFLINE`)
 
 What is new in such a format is written only from its level on, and what was written is still
 understood, or passed over, below it: a level can be lowered while brokers run.
@@ -22,7 +23,7 @@ from ottla.model.ids import BrokerId
 METADATA_VERSION = "metadata.version"
 OTTLA_VERSION = "ottla.version"
 
-COUNTS_DECISIONS = 2
+COUNTS_DECISIONS = LISTS_OFFLINE = 2
 
 Ranges = Mapping[str, tuple[int, int]]
 """Lowest and highest level of each feature."""

@@ -32,8 +32,11 @@ class PartitionImage(NamedTuple):
     replicas: tuple[BrokerId, ...]
     isr: tuple[BrokerId, ...]
     offline_replicas: tuple[BrokerId, ...] = ()
+    """Those whose log directory failed in the present life of their broker: they do not lead."""
     elr: tuple[BrokerId, ...] = ()
     """Eligible leader replicas (KIP-966): out of the ISR, and known to have all that is committed."""
+    doubtful: tuple[BrokerId, ...] = ()
+    """Of these, those that had it in a directory that failed, and may lack its end since."""
     last_known_leader: BrokerId = NO_BROKER
     """Who led last, where neither ISR nor ELR has anybody: it alone may be elected."""
     adding: tuple[BrokerId, ...] = ()
@@ -70,9 +73,14 @@ class BrokerImage(NamedTuple):
     leaving: bool = False
     """It shuts down, and its leaders are moved before."""
     directories: tuple[Uuid, ...] = ()
-    """Ids of its log directories: who has the same ones is the same broker, started again."""
+    """Ids of its log directories: who has the same ones is the same broker, started again, or
+    has a copy."""
     revision: Revision = 0
     """The key's mod-revision."""
+    incarnation: Uuid | None = None
+    """Drawn when its process began: by it a broker knows a registration as its own."""
+    cordoned: bool = False
+    """Its own settings cordon all of its directories; what was set while it runs wins."""
 
     @property
     def is_usable(self) -> bool:

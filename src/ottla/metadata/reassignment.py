@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from ottla.metadata.election import settle
+from ottla.metadata.election import fencing_removed, makes_up, settle
 from ottla.metadata.image import Image, PartitionImage
 from ottla.model.errors import ApiError, ErrorCode
 from ottla.model.ids import BrokerId, PartitionId, TopicName
@@ -103,7 +103,9 @@ def cancel(
     *,
     unclean: bool,
 ) -> PartitionImage:
-    """The state with the replicas that it had before its reassignment.
+    """The state with the replicas that it had before its reassignment, or on its way there.
+
+    Who was added and is in sync is removed when enough of the others are.
 
     Raises:
         ApiError: NO_REASSIGNMENT_IN_PROGRESS; INVALID_REPLICA_ASSIGNMENT, none of those is in
@@ -119,12 +121,17 @@ def cancel(
             f"Unable to revert partition assignment for {topic}:{number} because it would "
             "require an unclean leader election.",
         )
+    removing: tuple[BrokerId, ...] = ()
+    elr = tuple(broker for broker in state.elr if broker in replicas)
+    if isr and makes_up(state, state.adding, len(isr), min(election.min_isr, len(replicas))):
+        removing = tuple(b for b in state.adding if b in (*state.isr, *state.elr))
+        isr, elr = state.isr, state.elr
     after = state._replace(
-        replicas=replicas,
+        replicas=(*replicas, *removing),
         isr=isr,
-        elr=tuple(broker for broker in state.elr if broker in replicas),
+        elr=elr,
         adding=(),
-        removing=(),
+        removing=removing,
     )
     return _settled(state, after, election, unclean=unclean)
 
@@ -136,7 +143,7 @@ def _settled(
     after = settle(after, election.usable, election.min_isr, unclean=unclean)
     if after._replace(partition_epoch=before.partition_epoch) == before:
         return before
-    return after._replace(partition_epoch=before.partition_epoch + 1)
+    return fencing_removed(before, after)._replace(partition_epoch=before.partition_epoch + 1)
 
 
 def elect(

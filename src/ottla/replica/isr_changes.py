@@ -194,7 +194,11 @@ class IsrChanges:
             high_watermark=partition.high_watermark,
             epoch_start=partition.epoch_start,
         )
-        joined = [follower for follower in caught_up if self._is_usable(follower)]
+        joined = [
+            follower
+            for follower in caught_up
+            if self._is_usable(follower) and follower.broker_id not in before.offline_replicas
+        ]
         members = {*before.isr, *(follower.broker_id for follower in joined)} - out
         if members == set(before.isr):
             return None

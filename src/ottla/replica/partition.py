@@ -288,7 +288,7 @@ class Partition:
         self._limit()
 
     def _limit(self) -> None:
-        self.is_limited = self.is_under_min_isr or (self.is_past_lease and not self.is_alone)
+        self.is_limited = self.is_under_min_isr or self.may_be_deposed
 
     def check_acks(self, acks_all: bool) -> None:
         """What is acknowledged by this broker alone might be lost where another may lead by now.
@@ -299,7 +299,7 @@ class Partition:
         if acks_all:
             if self.is_under_min_isr:
                 raise ApiError(ErrorCode.NOT_ENOUGH_REPLICAS)
-        elif self.is_past_lease and not self.is_alone:
+        elif self.may_be_deposed:
             raise ApiError(ErrorCode.NOT_LEADER_OR_FOLLOWER)
 
     def configure(self, config: LogConfig, rules: ProduceRules, min_isr: int = 1) -> None:
@@ -633,12 +633,17 @@ class Partition:
     # Reading
 
     @property
-    def knows_its_end(self) -> bool:
-        """Whether all that an earlier leader may have told is below the high watermark (KIP-207).
+    def may_be_deposed(self) -> bool:
+        """Another may lead by now: what is here is committed, and there may be more elsewhere."""
+        return self.is_past_lease and not self.is_alone
 
-        Until then it may be lower than what clients have seen.
+    @property
+    def knows_its_end(self) -> bool:
+        """Whether all that any other leader may have told is below the high watermark (KIP-207).
+
+        Where it is not, the high watermark may be lower than what clients have seen.
         """
-        return self.high_watermark >= self.epoch_start
+        return self.high_watermark >= self.epoch_start and not self.may_be_deposed
 
     def readable_end(self, isolation: IsolationLevel) -> Offset:
         """The offset below which a client of this isolation may read."""

@@ -246,6 +246,9 @@ class Logs:
                 committed = high_watermarks.of(partition, topic_id) or 0
                 if committed > loaded.log_end_offset:
                     self._committed[log] = committed
+                elif loaded.is_damaged:
+                    # How much of it was committed had not been written down yet.
+                    self._committed[log] = loaded.log_end_offset + 1
                 log.high_watermark = min(committed, loaded.log_end_offset)
                 log.adopt(loaded)
                 if verdict.flush_messages == DURABLE:

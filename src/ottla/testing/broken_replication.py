@@ -4,10 +4,11 @@ from collections.abc import Callable, Container
 from typing import Any
 
 from ottla.broker.cluster import Cluster
-from ottla.broker.membership import Doubt
+from ottla.broker.control import Control
+from ottla.broker.membership import Doubt, Found
 from ottla.handlers.fetch import Fetch
 from ottla.metadata import election
-from ottla.metadata.image import PartitionImage
+from ottla.metadata.image import Image, PartitionImage
 from ottla.model.ids import NO_BROKER, BrokerId
 from ottla.replica import following, isr, isr_changes, partition
 from ottla.replica.isr_changes import IsrChanges
@@ -102,12 +103,32 @@ def catch_up_at_once(patch: Patch) -> None:
 
 def trust_logs_after_power_cuts(patch: Patch) -> None:
     """Stay in every ISR with what the machine left of the logs."""
-    patch(Cluster, "_doubt", lambda self, topic, number: Doubt.NONE)
+    patch(Cluster, "_found", lambda self, topic, number, as_found: Found(Doubt.NONE))
 
 
 def tell_ends_too_soon(patch: Patch) -> None:
     """Say where a log ends before all that an earlier leader told is known to be committed."""
     patch(Partition, "knows_its_end", True)
+
+
+def answer_before_it_is_written(patch: Patch) -> None:
+    """Say that topics are made, and now and then make none."""
+    real_write = Control._write
+    asked = 0
+
+    async def write(self: Control, image: Image, decisions: list[Any]) -> None:
+        nonlocal asked
+        written = []
+        for decided in decisions:
+            asked += any(key.startswith("topic/") for key, _ in decided.writes.puts)
+            if asked % 3 == 2:
+                asked += 1
+                decided.settle()
+            else:
+                written.append(decided)
+        await real_write(self, image, written)
+
+    patch(Control, "_write", write)
 
 
 SWITCHES: tuple[Callable[[Patch], None], ...] = (
@@ -121,4 +142,5 @@ SWITCHES: tuple[Callable[[Patch], None], ...] = (
     catch_up_at_once,
     trust_logs_after_power_cuts,
     tell_ends_too_soon,
+    answer_before_it_is_written,
 )

@@ -102,15 +102,21 @@ class LoopClock:
     def __init__(self, loop: asyncio.AbstractEventLoop, start_ms: int = START_MS) -> None:
         self.loop = loop
         self._start_ms = start_ms
+        self._ahead_ms = 0
         self._loop_start = loop.time()
+
+    def put(self, ahead_ms: int) -> None:
+        """Show so much more than the loop's time from now on; timers that are set are not moved."""
+        self._ahead_ms = ahead_ms
 
     def now_ms(self) -> int:
         # Whole microseconds first, so that a timer set for a millisecond finds it reached.
-        return self._start_ms + round((self.loop.time() - self._loop_start) * 1e6) // 1000
+        elapsed_ms = round((self.loop.time() - self._loop_start) * 1e6) // 1000
+        return self._start_ms + self._ahead_ms + elapsed_ms
 
     def call_at(self, when_ms: int, callback: Callable[[], None], /) -> LoopTimer:
         return LoopTimer(self, when_ms, callback)
 
     def loop_time(self, when_ms: int) -> float:
         """The loop's time, in seconds, at which this clock shows `when_ms`."""
-        return self._loop_start + (when_ms - self._start_ms) / 1000
+        return self._loop_start + (when_ms - self._start_ms - self._ahead_ms) / 1000

@@ -38,6 +38,8 @@ class Life:
         self.ended = True
         self.is_stopped = False
         self._held.clear()
+        # What it waited for may come from others, who live.
+        self._loop.holds = _hold
         self._bury()
         # Death came within a callback, which goes on to its end and may schedule more.
         self._loop.call_soon(self._bury, context=Context())
@@ -87,8 +89,10 @@ def stopped_life(context: Context | None) -> Life | None:
 
 
 def _hold(handle: Any) -> bool:
-    life = stopped_life(handle._context)
-    if life is None:
+    context = handle._context
+    life = None if context is None else context.get(LIFE)
+    if life is None or not (life.ended or life.is_stopped):
         return False
-    life.hold(handle)
+    if life.is_stopped:
+        life.hold(handle)
     return True

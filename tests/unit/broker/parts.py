@@ -62,7 +62,8 @@ class Metadata:
         self.store = Store(database or MemoryDatabase())
         self.failures: list[BaseException] = []
         self.follower = ImageFollower(self.store, ManualClock(), self.failures.append)
-        self.control = Control(self.store, self.follower, 1, ManualClock())
+        self.clock = ManualClock()
+        self.control = Control(self.store, self.follower, 1, self.clock)
 
     async def begin(self) -> "Metadata":
         await self.store.transact([], [changes.controller_key(1)])

@@ -3,7 +3,7 @@
 import asyncio
 import gc
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from tests.unit.broker.parts import Metadata, run
@@ -13,7 +13,7 @@ from ottla.handlers.slices import SLICE_STEPS
 from ottla.metadata import changes
 from ottla.metadata.controller import Writes
 from ottla.metadata.image import ConfigResource, Image, PartitionImage
-from ottla.model.errors import ApiError, ErrorCode
+from ottla.model.errors import ApiError, ErrorCode, PeerError
 from ottla.model.isolation import ResourceType
 from ottla.model.steps import Steps
 
@@ -89,6 +89,54 @@ def test_what_a_failed_transaction_did_is_learnt_before_the_next(
         assert failed.value.code is ErrorCode.UNKNOWN_SERVER_ERROR
         metadata.store.fails = ""
         assert await metadata.control.change(counted) == following
+
+    run(scenario)
+
+
+def test_who_asks_while_the_store_is_not_reached_is_told_to_ask_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def scenario(metadata: Metadata) -> None:
+        async def silent(*_: object, **__: object) -> NoReturn:
+            raise PeerError("no answer")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(metadata.store, "transact", silent)
+            with pytest.raises(ApiError) as failed:
+                await metadata.control.change(counted)
+        assert failed.value.code is ErrorCode.REQUEST_TIMED_OUT
+        assert await metadata.control.change(counted) == 1
+
+    run(scenario)
+
+
+def test_who_waits_behind_an_attempt_without_an_answer_waits_for_none_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def scenario(metadata: Metadata) -> None:
+        waiting: list[asyncio.Future[Any]] = []
+        attempts = 0
+
+        async def silent(*_: object, **__: object) -> NoReturn:
+            nonlocal attempts
+            attempts += 1
+            if attempts == 1:
+                waiting.append(asyncio.ensure_future(metadata.control.change(counted)))
+                await asyncio.sleep(0)
+                metadata.clock.advance(5_000)
+                waiting.append(asyncio.ensure_future(metadata.control.change(counted)))
+                await asyncio.sleep(0)
+            raise PeerError("no answer")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(metadata.store, "transact", silent)
+            patched.setattr(metadata.store, "load", silent)
+            with pytest.raises(ApiError):
+                await metadata.control.change(counted)
+            outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+        codes = [outcome.code for outcome in outcomes if isinstance(outcome, ApiError)]
+        assert codes == [ErrorCode.REQUEST_TIMED_OUT] * 2
+        assert attempts == 2, "one for the first two, and one for who came last"
 
     run(scenario)
 

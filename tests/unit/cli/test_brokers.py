@@ -1,6 +1,9 @@
 """`ottla broker`, asked of four embedded brokers."""
 
+import pytest
 from tests.support.command import Ottla
+
+from ottla.testing.embedded_cluster import EmbeddedCluster
 
 
 def states(ottla: Ottla) -> dict[int, str]:
@@ -26,6 +29,22 @@ def test_a_drained_broker_is_empty_and_gets_nothing_new(ottla: Ottla) -> None:
     assert "Broker 2 holds nothing." in said.err
     assert ottla("broker", "undrain", "2").lines == ["Broker 2 undrained."]
     assert states(ottla)[2] == "alive"
+
+
+@pytest.mark.parametrize("directories", ["*", "/a,/b"])
+def test_who_cordons_itself_is_drained_and_can_be_undrained(
+    directories: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cordoned = {"log.dirs": "/a,/b", "cordoned.log.dirs": directories}
+    with EmbeddedCluster(3, settings_of={2: cordoned}) as cluster:
+        ottla = Ottla(cluster, capsys)
+        assert states(ottla) == {1: "alive", 2: "drained", 3: "alive"}
+        ottla("topic", "create", "cars", "-p", "4", "-r", "2")
+        assert not any(2 in replicas for replicas in ottla.replicas("cars"))
+        ottla("broker", "undrain", "2")
+        assert states(ottla)[2] == "alive"
+        ottla("topic", "create", "bikes", "-p", "4", "-r", "2")
+        assert any(2 in replicas for replicas in ottla.replicas("bikes"))
 
 
 def test_a_dead_broker_is_drained_and_removed(ottla: Ottla) -> None:

@@ -75,6 +75,10 @@ def test_preferred_replicas_are_elected(ottla: Ottla) -> None:
     ottla.cluster.wait_in_sync()
     assert ottla.cluster.leader("rides", 0) != preferred
     assert ottla.json("cluster", "health")["not_led_by_preferred"] == 1
+    for arguments in ((), ("rides:0",)):
+        foreseen = ottla.json("cluster", "elect", *arguments, "--dry-run")
+        assert foreseen == [{"partition": "rides:0", "result": "would be elected"}]
+    assert ottla.cluster.leader("rides", 0) != preferred
     assert ottla("cluster", "elect", "rides:0").lines[1].split() == ["rides:0", "elected"]
     assert ottla.cluster.leader("rides", 0) == preferred
     assert ottla.json("cluster", "elect", "rides:0") == [
@@ -82,9 +86,22 @@ def test_preferred_replicas_are_elected(ottla: Ottla) -> None:
     ]
 
 
-def test_an_election_of_what_is_not_there_fails(ottla: Ottla) -> None:
-    said = ottla("cluster", "elect", "rides:9", status=1)
+@pytest.mark.parametrize("dry_run", [(), ("--dry-run",)])
+def test_an_election_of_what_is_not_there_fails(ottla: Ottla, dry_run: tuple[str, ...]) -> None:
+    said = ottla("cluster", "elect", "rides:9", *dry_run, status=1)
     assert "UNKNOWN_TOPIC_OR_PARTITION" in said.out
+
+
+@pytest.mark.parametrize("unclean", [(), ("--unclean",)])
+def test_a_dry_run_foresees_what_an_election_answers(
+    ottla: Ottla, unclean: tuple[str, ...]
+) -> None:
+    (preferred, *_) = ottla.replicas("rides")[0]
+    ottla.cluster.kill(preferred)
+    asked = ("cluster", "elect", "rides:0", *unclean)
+    status = int(not unclean)
+    foreseen = ottla.json(*asked, "--dry-run", status=status)
+    assert foreseen == ottla.json(*asked, status=status)
 
 
 def test_a_partition_is_moved(ottla: Ottla) -> None:
@@ -100,6 +117,19 @@ def test_a_partition_is_moved(ottla: Ottla) -> None:
     assert "1 replicas to copy" in said.err
     assert ottla.replicas("rides")[0] == target
     assert ottla.cluster.leader("rides", 0) == new
+
+
+@pytest.mark.parametrize("no_wait", [(), ("--no-wait",)])
+def test_a_throttle_is_taken_off_by_who_waits_and_named_by_who_does_not(
+    ottla: Ottla, no_wait: tuple[str, ...]
+) -> None:
+    before = ottla.replicas("rides")[0]
+    (new,) = {1, 2, 3, 4} - set(before)
+    target = ",".join(map(str, [new, *before[1:]]))
+    said = ottla("cluster", "move", "rides:0", target, "--throttle", "100000", *no_wait)
+    throttled = "follower.replication.throttled.replicas"
+    assert (throttled in said.err) == bool(no_wait)
+    assert (throttled in ottla("topic", "describe", "rides").out) == bool(no_wait)
 
 
 def test_a_move_is_taken_back(ottla: Ottla) -> None:
@@ -124,6 +154,10 @@ def test_a_move_is_taken_back(ottla: Ottla) -> None:
         (("rides:9", "1"), 1, "has no partition 9"),
         (("other:0", "1"), 1, "UNKNOWN_TOPIC_OR_PARTITION"),
         (("rides:0", "1,9"), 1, "INVALID_REPLICA_ASSIGNMENT"),
+        (("rides:0", "1,9", "--dry-run"), 1, "INVALID_REPLICA_ASSIGNMENT"),
+        (("rides:0", "1,1", "--dry-run"), 1, "named twice"),
+        (("rides:0", "--cancel"), 1, "NO_REASSIGNMENT_IN_PROGRESS"),
+        (("rides:0", "--cancel", "--dry-run"), 1, "NO_REASSIGNMENT_IN_PROGRESS"),
     ],
 )
 def test_moves_that_are_refused(

@@ -164,6 +164,33 @@ def test_a_batch_whose_fate_is_unknown_ends_the_producer_id() -> None:
     played(scenario)
 
 
+@pytest.mark.parametrize(
+    "refusals",
+    [
+        [ErrorCode.NOT_ENOUGH_REPLICAS_AFTER_APPEND],
+        [ErrorCode.NOT_LEADER_OR_FOLLOWER, ErrorCode.INVALID_RECORD],
+    ],
+)
+def test_a_batch_that_was_refused_and_may_be_there_ends_the_producer_id(
+    refusals: list[Exception | ErrorCode],
+) -> None:
+    """With its sequence the next one would be taken for it, and be lost."""
+
+    async def scenario(view: PlayedView) -> None:
+        target = producer(view, idempotent=True)
+        view.refusals = refusals.copy()
+        (lost,) = await send(target, b"a")
+        await target.flush()
+        with pytest.raises(ApiError):
+            lost.result()
+        await send(target, b"b")
+        await target.flush()
+        (*_, (_, header, values)) = view.written
+        assert (header.producer_id, header.base_sequence, values) == (2, 0, [b"b"])
+
+    played(scenario)
+
+
 def test_a_refused_batch_fails_its_records_and_the_next_goes_on_with_its_sequence() -> None:
     async def scenario(view: PlayedView) -> None:
         target = producer(view, idempotent=True)

@@ -103,9 +103,17 @@ def test_partitions_that_cannot_be_added_are_refused(
     assert raised.value.code is code
 
 
-def test_a_cordoned_broker_gets_no_new_replicas() -> None:
+@pytest.mark.parametrize(
+    ("by_file", "since", "used"),
+    [(False, "*", {1}), (True, None, {1}), (True, "", {1, 2}), (False, None, {1, 2})],
+)
+def test_a_cordoned_broker_gets_no_new_replicas(
+    by_file: bool, since: str | None, used: set[int]
+) -> None:
     brokers = {number: BrokerImage(number, number, None, ()) for number in (1, 2)}
-    cordoned = {ConfigResource(ResourceType.BROKER, "2"): {"cordoned.log.dirs": "*"}}
+    brokers[2] = brokers[2]._replace(cordoned=by_file)
+    own = {} if since is None else {"cordoned.log.dirs": since}
+    cordoned = {ConfigResource(ResourceType.BROKER, "2"): own}
     _, outcomes = create_topics(
         Image(brokers=brokers, configs=cordoned),
         [NewTopic("t", 4, 1)],
@@ -115,4 +123,4 @@ def test_a_cordoned_broker_gets_no_new_replicas() -> None:
     )
     made = outcomes["t"]
     assert isinstance(made, TopicImage)
-    assert {state.replicas for state in made.partitions} == {(1,)}
+    assert {state.replicas for state in made.partitions} == {(number,) for number in used}

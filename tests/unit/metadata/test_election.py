@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ottla.metadata.election import change_isr, forget, needed, resigned, settle
+from ottla.metadata.election import (
+    came_back,
+    change_isr,
+    forget,
+    needed,
+    resigned,
+    settle,
+    went_offline,
+)
 from ottla.metadata.image import PartitionImage
 from ottla.model.ids import NO_BROKER
 
@@ -39,6 +47,67 @@ def test_who_leaves_an_isr_that_is_too_small_to_commit_is_eligible() -> None:
     after = settle(after, {B, C}, 2)
     assert (after.leader, after.isr, after.elr, after.leader_epoch) == (B, (B,), (A,), 7)
     assert change_isr(after, (B, C), 2).elr == ()
+
+
+def test_whose_log_directory_is_offline_is_eligible_and_not_elected_before_it_is_back() -> None:
+    after = went_offline(state(isr=(A, B)), A, 2)
+    assert (after.leader, after.isr, after.elr) == (NO_BROKER, (B,), (A,))
+    assert (after.offline_replicas, after.leader_epoch) == ((A,), 6)
+    assert went_offline(after, A, 2) is after
+    after = settle(after, {A, B, C}, 2)
+    assert (after.leader, after.isr, after.elr) == (B, (B,), (A,))
+    after = forget(after, B, 2)
+    assert (after.leader, after.isr, after.elr) == (NO_BROKER, (), (A,))
+    assert settle(after, {A, B, C}, 2) is after
+    after = settle(came_back(after, A), {A, B, C}, 2)
+    assert (after.leader, after.isr, after.offline_replicas) == (A, (A,), ())
+
+
+def test_who_is_back_with_a_mended_directory_leads_only_where_nobody_else_is_eligible() -> None:
+    """Its disk may have lost the end of the log without a reboot."""
+    failed = went_offline(state(isr=(A, B)), A, 2)
+    back = came_back(failed, A)
+    assert (back.elr, back.doubtful, back.offline_replicas) == ((A,), (A,), ())
+    alone = settle(back, {A}, 2)
+    assert (alone.leader, alone.isr, alone.elr) == (NO_BROKER, (), (A, B)), "B has it all"
+    after = settle(alone, {A, B}, 2)
+    assert (after.leader, after.isr, after.elr, after.doubtful) == (B, (B,), (A,), (A,))
+    assert change_isr(after, (A, B), 2).doubtful == ()
+    after = settle(forget(alone, B, 2), {A}, 2)
+    assert (after.leader, after.isr, after.doubtful) == (A, (A,), ()), "nobody knows more"
+
+
+def test_an_unclean_election_passes_over_who_is_offline() -> None:
+    after = went_offline(state(isr=(A,)), A, 1)
+    assert settle(after, ALL, 1).leader == NO_BROKER
+    assert settle(after, ALL, 1, unclean=True).leader == B
+
+
+def test_who_is_to_go_stays_until_enough_others_are_in_sync() -> None:
+    """With A down, C gone and B alone, what B and C committed would be on one of them."""
+    moving = state(leader=B, isr=(B, C), removing=(C,))
+    assert settle(moving, {B, C}, 2) is moving
+    after = settle(moving._replace(isr=ALL), ALL, 2)
+    assert (after.replicas, after.isr, after.removing) == ((A, B), (A, B), ())
+    after = settle(moving._replace(isr=(B,)), {B, C}, 2)
+    assert (after.replicas, after.isr) == ((A, B), (B,)), "it makes up for nobody"
+    eligible = moving._replace(isr=(B,), elr=(C,))
+    assert settle(eligible, {B, C}, 2) is eligible
+    after = settle(moving, {B, C}, 1)
+    assert (after.replicas, after.isr) == ((A, B), (B,))
+
+
+def test_who_was_removed_is_fenced_though_the_same_one_leads() -> None:
+    """It may not hear of it before it is a replica again: its log goes when it does."""
+    before = state(leader=B, isr=(B, C), removing=(A,))
+    after = settle(before, ALL, 2)
+    assert (after.leader, after.replicas, after.leader_epoch) == (B, (B, C), 6)
+
+
+def test_who_is_no_replica_any_more_is_not_offline() -> None:
+    before = state(offline_replicas=(A,), leader=B, isr=(B, C), removing=(A,))
+    after = settle(before, ALL, 2)
+    assert (after.replicas, after.offline_replicas) == ((B, C), ())
 
 
 def test_who_is_neither_in_sync_nor_eligible_leads_only_where_that_is_allowed() -> None:

@@ -78,7 +78,16 @@ def test_a_second_reassignment_removes_who_was_added_and_is_in_sync() -> None:
 def test_the_way_back_is_the_replicas_of_before() -> None:
     first = reassign(state(), [C, D], ALL)
     after = cancel("t", 0, first, ALL, unclean=False)
-    assert after == state()._replace(partition_epoch=9)
+    assert after == state()._replace(partition_epoch=9, leader_epoch=state().leader_epoch + 1)
+
+
+def test_who_was_added_stays_for_those_of_before_that_are_not_in_sync() -> None:
+    two = Election(ALL.usable, 2)
+    moving = joined(reassign(state(isr=(A,)), [C, D], two), C)
+    after = cancel("t", 0, moving, two, unclean=False)
+    assert (after.replicas, set(after.isr), after.removing) == ((A, B, C), {A, C}, (C,))
+    after = settle(after._replace(isr=(A, B, C)), two.usable, two.min_isr)
+    assert (after.replicas, after.isr, after.removing) == ((A, B), (A, B), ())
 
 
 def test_nothing_to_cancel_is_said() -> None:

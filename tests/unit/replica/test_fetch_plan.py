@@ -113,9 +113,14 @@ def test_who_has_registered_anew_says_everything_anew() -> None:
     follower.epoch += 1
     request = follower.ask()
     assert (named(request), request.session_epoch) == ([(0, 1, -1)], 0)
-    leader.serve(request)
     assert leader.partition.leadership is not None
-    assert leader.partition.leadership.followers[2].broker_epoch == follower.epoch
+    known = leader.partition.leadership.followers[2]
+    follower.take(leader.serve(request))
+    assert known.broker_epoch == follower.epoch - 1, "the leader does not know of it yet"
+    leader.know({1: leader, 2: follower})
+    follower.wake()
+    follower.fetch_from(leader)
+    assert known.broker_epoch == follower.epoch
 
 
 def test_an_answer_from_before_another_epoch_is_not_used() -> None:

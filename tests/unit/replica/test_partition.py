@@ -381,6 +381,15 @@ def test_what_followers_had_is_not_known_in_another_epoch() -> None:
     assert partition.knows_its_end
 
 
+def test_who_may_be_deposed_does_not_know_the_end() -> None:
+    partition = leading(isr=(1, 2))
+    assert partition.knows_its_end
+    partition.lapse(True)
+    assert not partition.knows_its_end
+    partition.lapse(False)
+    assert partition.knows_its_end
+
+
 def test_in_its_epoch_a_leader_takes_over_who_else_is_in_sync() -> None:
     partition = leading()
     append(partition, 3)

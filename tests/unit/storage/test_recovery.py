@@ -102,6 +102,21 @@ def test_the_torn_end_is_cut_at_a_batch(data: st.DataObject) -> None:
     assert log.log_end_offset == expected + 1
 
 
+@pytest.mark.parametrize(("how", "lacks"), [("torn", False), ("flipped", True)])
+def test_what_was_whole_and_is_not_any_more_may_have_been_committed(how: str, lacks: bool) -> None:
+    """A process that dies cuts its last write short, no more."""
+    disk, held = crashed()
+    content = disk.files[names_of(disk, ".log")[-1]].data
+    if how == "torn":
+        del content[-3:]
+    else:
+        content[-3] ^= 4
+    logs = start(disk)
+    log = only(logs)
+    assert log.log_end_offset == len(held) - 2
+    assert logs.lacks_committed(log) is lacks
+
+
 def _starts(data: bytes) -> list[int]:
     starts, position = [], 0
     while position < len(data):

@@ -55,3 +55,26 @@ def test_what_is_scheduled_after_a_death_in_its_midst_does_not_happen() -> None:
 
     run(main())
     assert steps == []
+
+
+def test_the_dead_hear_nothing_of_what_the_living_do() -> None:
+    steps: list[str] = []
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        life, happened = Life(loop), asyncio.Event()
+
+        async def waiting() -> None:
+            await happened.wait()
+            steps.append("heard")
+
+        mortal = loop.create_task(waiting(), context=life.context.copy())
+        await asyncio.sleep(1)
+        life.end()
+        await asyncio.sleep(1)
+        happened.set()
+        await asyncio.sleep(1)
+        assert not mortal.done()
+
+    run(main())
+    assert steps == []

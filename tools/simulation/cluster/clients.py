@@ -8,7 +8,8 @@ from typing import TypeVar
 
 from tools.simulation.cluster.history import Administered
 from tools.simulation.cluster.world import BROKERS, ClusterWorld
-from tools.simulation.history import Fetched, Listed, Outcome, Produced
+from tools.simulation.history import Deleted, Fetched, Listed, Outcome, Produced
+from tools.simulation.readers import delete_records
 
 from ottla.client.admin import Admin
 from ottla.client.cluster_view import ClusterView
@@ -126,6 +127,32 @@ class Operator:
             Administered(name, partitions, start, world.loop.time(), outcome)
         )
         return outcome is Outcome.OK
+
+
+class Pruner:
+    """In some worlds, asks for records to be deleted that are known to be committed."""
+
+    def __init__(self, world: ClusterWorld, host: str) -> None:
+        self._world = world
+        self._host = host
+        self._chance = random.Random(f"pruner {world.seed}")
+
+    async def run(self) -> None:
+        world, chance = self._world, self._chance
+        async with view_of(world, self._host) as view:
+            for _ in range(chance.choice((0, 0, 1, 3))):
+                await asyncio.sleep(chance.uniform(0.1, world.shape.phase_s / 3))
+                partition = world.partition(chance.randrange(world.shape.partitions))
+                seen = world.history.seen.get(partition.partition, 0)
+                if seen:
+                    await self._delete(view, partition, chance.randint(1, seen))
+
+    async def _delete(self, view: ClusterView, partition: TopicPartition, offset: int) -> None:
+        start = self._world.loop.time()
+        # Asked is enough: it may have happened.
+        self._world.history.deleted.append(Deleted(partition.partition, offset, start, start))
+        with suppress(ApiError, PeerError):
+            await delete_records(view, partition, offset)
 
 
 class Mover:

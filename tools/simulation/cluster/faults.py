@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from tools.simulation.cluster.machine import TOPIC, Machine
 from tools.simulation.cluster.store import Doubt
 from tools.simulation.cluster.world import BROKERS, ClusterWorld
-from tools.simulation.faults import Fault
+from tools.simulation.faults import Fault, garble
 
 from ottla.metadata.changes import partition_key
 from ottla.metadata.store import Compare
@@ -44,6 +44,10 @@ NETWORK = (
 )
 PAUSE = ("pause", "pause of the leader")
 DISK = ("disk full", "EIO on write", "EIO on sync", "EIO on read")
+OTHER = ("clock set", "clock set", "garbled files", "flipped bit")
+
+CLOCK_MS = 50 * 60_000
+"""Records of clients whose clock is an hour ahead of the broker's are refused."""
 
 LENGTHS_S = (0.05, 0.5, 2.0, 5.0, 10.0)
 """The lease lasts four seconds."""
@@ -53,7 +57,7 @@ def plan(seed: int, phase_s: float, *, durable: bool, replicated: bool) -> list[
     """The faults of a seed, by time; one to eight, within `phase_s` seconds. `number`: whom they meet.
 
     Where not every batch is synced, one machine alone loses power, and none where the others
-    need not have everything.
+    need not have everything. That machine alone has bits flipped, under the same condition.
     """
     chance = random.Random(f"faults {seed}")
     pools = [DEATHS, STORE, NETWORK, PAUSE, DISK]
@@ -67,6 +71,14 @@ def plan(seed: int, phase_s: float, *, durable: bool, replicated: bool) -> list[
             broker = weak if kind == "power cut" else broker
         length = chance.choice(LENGTHS_S)
         found.append(Fault(chance.uniform(0.1, phase_s), kind, length, broker))
+    # Drawn apart, so that a seed has the others it always had.
+    chance = random.Random(f"other faults {seed}")
+    for _ in range(chance.choice((0, 0, 1, 2))):
+        kind, at = chance.choice(OTHER), chance.uniform(0.1, phase_s)
+        length, broker = chance.choice(LENGTHS_S), chance.choice(BROKERS)
+        if kind == "flipped bit":
+            kind, broker = (kind, weak) if replicated else ("garbled files", broker)
+        found.append(Fault(at, kind, length, broker))
     return sorted(found)
 
 
@@ -116,6 +128,7 @@ class Faults:
                 network.heal(one, other)
                 network.slow(one, other, None)
         for machine in world.machines.values():
+            machine.clock.put(0)
             machine.disk.full = False
             machine.disk.failing = None
             machine.disk.dies = None
@@ -155,6 +168,33 @@ class Faults:
 
     async def _power_cut_in_a_sync(self, fault: Fault) -> None:
         self._die_in(fault, frozenset({"sync", "sync_directory", "sync_file_system"}), power=True)
+
+    async def _garbled_files(self, fault: Fault) -> None:
+        """The process dies, and files beside the logs are not what they were."""
+        machine = self._machine(fault)
+        machine.kill(power=False)
+        garble(machine.disk, self._chance)
+
+    async def _flipped_bit(self, fault: Fault) -> None:
+        """The process dies, and in the last batch of a log a bit is not what it was.
+
+        Not where it had stopped in good order: nothing is read again after that, as in Kafka.
+        """
+        machine = self._machine(fault)
+        if machine.life is None or machine.is_stopping:
+            return
+        machine.kill(power=False)
+        newest = {
+            path.rpartition("/")[0]: machine.disk.files[path].data
+            for path in sorted(machine.disk.files)
+            if f"/{TOPIC}-" in path and path.endswith(".log")
+        }
+        logs = [data for data in newest.values() if data]
+        if logs:
+            data = self._chance.choice(logs)
+            # Not in its length: a batch that seems longer is taken for one that was not written out.
+            position = len(data) - 1 - self._chance.randrange(min(40, len(data)))
+            data[position] ^= 1 << self._chance.randrange(8)
 
     def _die_in(self, fault: Fault, operations: frozenset[str], *, power: bool) -> None:
         machine = self._machine(fault)
@@ -338,6 +378,11 @@ class Faults:
             await asyncio.sleep(length)
             if not life.ended:
                 life.go_on()
+
+    async def _clock_set(self, fault: Fault) -> None:
+        """Forward or back, once and for long."""
+        ahead_ms = self._chance.choice((5_000, CLOCK_MS))
+        self._machine(fault).clock.put(self._chance.randint(-ahead_ms, ahead_ms))
 
     # The disk
 

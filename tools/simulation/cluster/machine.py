@@ -11,6 +11,7 @@ from ottla.broker.broker import Broker
 from ottla.config.broker_config import BrokerConfig
 from ottla.model.errors import ApiError, PeerError, StorageError
 from ottla.storage.roots import LogsError
+from ottla.testing.clock import LoopClock
 from ottla.testing.lives import Life
 from ottla.testing.simulated import simulated_system
 from ottla.testing.workers import SimulatedWorkers
@@ -33,9 +34,13 @@ class Machine:
         self.world = world
         self.chance = random.Random(f"machine {broker_id} {world.seed}")
         self.disk = SimulatedDisk(self.chance)
-        self.disk.now_ms = world.clock.now_ms
+        self.clock = LoopClock(world.loop)
+        """What the machine takes for the time of day."""
+        self.disk.now_ms = self.clock.now_ms
         self.store: StoreLink | None = None
         self.broker: Broker | None = None
+        self._starting: Broker | None = None
+        """It may be in sync before its start is over."""
         self.life: Life | None = None
         self.died = asyncio.Event()
         self.died.set()
@@ -72,12 +77,12 @@ class Machine:
     async def _start(self) -> None:
         world, shape = self.world, self.world.shape
         seed = world.seed * 1_000 + self.id * 100 + self.starts
-        system = simulated_system(seed, clock=world.clock, network=world.network, host=self.host)
+        system = simulated_system(seed, clock=self.clock, network=world.network, host=self.host)
         system.workers = SimulatedWorkers(world.loop, seed, max_duration_ms=shape.job_ms)
         store = self.store = StoreLink(world.store, self.chance)
         if world.store_is_down:
             store.cut()
-        broker = Broker(
+        self._starting = broker = Broker(
             BrokerConfig(
                 {
                     "node.id": str(self.id),
@@ -109,7 +114,10 @@ class Machine:
         for number, log in self.logs().items():
             self.left[number] = log.log_end_offset
             if power:
-                self.left[number] = log.flushed_end_offset if world.shape.durable else None
+                # Within a truncation the recovery point is lower than what is on disk.
+                flushed = log.flushed_end_offset
+                known = world.shape.durable and flushed >= log.high_watermark
+                self.left[number] = flushed if known else None
         if not clean:
             world.history.deaths.append(world.loop.time())
         self.life.end()
@@ -119,7 +127,7 @@ class Machine:
             self.disk.power_cut()
         else:
             self.disk.process_death()
-        self.life = self.broker = self.store = None
+        self.life = self.broker = self._starting = self.store = None
         self.died.set()
 
     async def stop(self) -> bool:
@@ -139,12 +147,13 @@ class Machine:
 
     def logs(self) -> dict[int, Any]:
         """The logs of the topic, by partition."""
-        if self.broker is None:
+        if self._starting is None or not hasattr(self._starting, "replicas"):
             return {}
-        return {each.partition: each.log for each in self.broker.replicas.of_topic(TOPIC)}
+        return {each.partition: each.log for each in self._starting.replicas.of_topic(TOPIC)}
 
     def ends(self) -> dict[int, int | None]:
         """Where they end, of a broker that is not there, too."""
-        if self.broker is None:
+        logs = self.logs()
+        if self.broker is None and not logs:
             return dict(self.left)
-        return {number: log.log_end_offset for number, log in self.logs().items()}
+        return {number: log.log_end_offset for number, log in logs.items()}

@@ -7,7 +7,7 @@ from typing import Any
 
 from tools.simulation.checkers import violations
 from tools.simulation.cluster.checkers import CHECKERS
-from tools.simulation.cluster.clients import Lister, Mover, Operator, Watched, view_of
+from tools.simulation.cluster.clients import Lister, Mover, Operator, Pruner, Watched, view_of
 from tools.simulation.cluster.faults import Faults, plan
 from tools.simulation.cluster.history import ClusterHistory
 from tools.simulation.cluster.machine import TOPIC
@@ -121,6 +121,7 @@ async def _live(seed: int, world: ClusterWorld, faults: list[Fault]) -> None:
     }
     writers["operator"] = Operator(world, hosts[2], count=2)
     writers["mover"] = Mover(world, hosts[6])
+    writers["pruner"] = Pruner(world, hosts[2])
     ends: dict[int, int] | None = None
     readers = {
         f"reader{number}": LibraryReader(

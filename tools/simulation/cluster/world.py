@@ -87,7 +87,9 @@ class ClusterWorld:
             return
         ends = {machine.id: machine.ends() for machine in self.machines.values()}
         for number, state in enumerate(topic.partitions):
-            eligible = (*state.isr, *state.elr) or (state.last_known_leader,)
+            sure = tuple(each for each in state.elr if each not in state.doubtful)
+            eligible = (*state.isr, *sure) or state.elr or (state.last_known_leader,)
+            eligible = tuple(each for each in eligible if each not in state.offline_replicas)
             of_all = {broker: ends[broker].get(number) for broker in state.replicas}
             now = (eligible, of_all, history.seen.get(number, 0))
             if last.get(number) != now:

@@ -28,8 +28,8 @@ LOG_KEYS = (
     Key("log.dirs", LIST, None, ListOf(may_be_null=True), READ_ONLY, YES,
         "The directories that hold the logs, separated by commas. When unset, `log.dir` is used."),
     Key("cordoned.log.dirs", LIST, (), ListOf(may_be_empty=True, may_be_null=True), PER_BROKER, YES,
-        "With `*`, this broker gets no new replicas; what it holds stays. Single directories are not "
-        "looked at."),
+        "With `*` the broker gets no new replicas; what it holds stays. In its file all directories "
+        "by name are `*`, too; single ones have no effect."),
     Key("log.dir.failure.timeout.ms", LONG, 30000, at_least(1), READ_ONLY, NOT_YET,
         "A broker that cannot report a failed directory for this long stops."),
     Key("log.dir.max.bytes", LONG, -1, at_least(-1), CLUSTER_WIDE, YES,

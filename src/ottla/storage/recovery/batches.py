@@ -24,6 +24,12 @@ logger = logging.getLogger(__name__)
 CHUNK_BYTES = 1024 * 1024
 
 
+class Torn(str):
+    """Why a last batch is not whole: its write was cut short, as far as can be told."""
+
+    __slots__ = ()
+
+
 def verify(
     segment: Segment,
     position: int,
@@ -99,11 +105,11 @@ def checked(
         if len(chunk) - at < LOG_OVERHEAD:
             chunk, start, at = pread(CHUNK_BYTES, position), position, 0
             if len(chunk) < LOG_OVERHEAD:
-                yield None, f"{len(chunk)} bytes are left"
+                yield None, Torn(f"{len(chunk)} bytes are left")
                 return
         size = size_at(chunk, at)
         if size < HEADER_SIZE or position + size > end:
-            yield None, f"a batch of {size} bytes where {end - position} are left"
+            yield None, Torn(f"a batch of {size} bytes where {end - position} are left")
             return
         if at + size > len(chunk):
             chunk, start, at = pread(max(size, CHUNK_BYTES), position), position, 0

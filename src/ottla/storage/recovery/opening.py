@@ -12,7 +12,7 @@ from ottla.storage.handles import Handles
 from ottla.storage.leader_epochs import LeaderEpochs
 from ottla.storage.log_config import INT64_MAX, LogConfig
 from ottla.storage.producer_state import ProducerStates
-from ottla.storage.recovery.batches import verify
+from ottla.storage.recovery.batches import Torn, verify
 from ottla.storage.recovery.epochs import load_epochs
 from ottla.storage.recovery.files import deleted_end, list_files, remove_leftovers
 from ottla.storage.recovery.producers import load_producers
@@ -44,6 +44,8 @@ class Loaded(NamedTuple):
     """Recovery cut the log here; None: nothing was cut."""
     unsynced: tuple[Segment, ...] = ()
     """Closed segments whose index files may not be durable."""
+    is_damaged: bool = False
+    """What was cut was no write cut short by the death of its process: it had been whole."""
 
 
 def open_clean(
@@ -130,6 +132,7 @@ def recover(
     # A cut that came before may not be durable.
     cut_before = disk.exists(f"{path}/{names.CUT}")
     cut: Offset | None = None
+    is_damaged = False
     undone = 0
     end = segments.first.base_offset
     # A segment that ends at the recovery point may have been rolled since, its
@@ -178,6 +181,7 @@ def recover(
                 why = f"the next segment begins at {bound}"
         if why is not None:
             cut = end
+            is_damaged = stop is Stop.PROCESS and not isinstance(why, Torn)
             lost = [later for later in segments if later.base_offset > segment.base_offset]
             logger.warning(
                 "%s cut at offset %d, position %d: %s%s",
@@ -244,7 +248,9 @@ def recover(
         _sync(disk, [index.path for index in refilled])
         disk.sync_directory(path)
     unsynced = () if stop is Stop.CLEAN else tuple(segments.from_offset(doubted_base))[:-1]
-    return Loaded(segments, start, end, epochs, producers, files.snapshots, cut, unsynced)
+    return Loaded(
+        segments, start, end, epochs, producers, files.snapshots, cut, unsynced, is_damaged
+    )
 
 
 def _segments(disk: Disk, handles: Handles, path: str, bases: list[Offset]) -> Segments:
