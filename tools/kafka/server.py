@@ -7,7 +7,8 @@ from pathlib import Path
 from types import TracebackType
 
 from tools.kafka.jars import VERSION, java
-from tools.subject.process import Process, free_port
+from tools.subject.ports import free_port
+from tools.subject.process import Process
 
 CLUSTER_ID = "hVgKV5QRTzOtnlWrSSWHyA"
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from types import TracebackType
 
 from tools.subject.place import HERE, Place
-from tools.subject.process import Process, free_port
+from tools.subject.ports import free_port
+from tools.subject.process import Process
 
 from ottla.cli.etcd_binary import EtcdBinary, find_etcd
 

@@ -11,7 +11,8 @@ import sys
 import time
 from pathlib import Path
 
-from tools.subject.process import Process, free_port
+from tools.subject.ports import free_port
+from tools.subject.process import Process
 
 READY = "ottla ready PLAINTEXT://"
 

@@ -7,7 +7,6 @@ only ever signals the process it started itself.
 
 import contextlib
 import os
-import random
 import signal
 import socket
 import struct
@@ -20,9 +19,6 @@ from tools.subject.wait import until
 
 TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
-
-#: Below what Linux (32768) and macOS (49152) give to outgoing connections.
-SERVER_PORTS = range(15_000, 32_000)
 
 #: A whole ApiVersions version 0 request: size, key 18, version 0, correlation 1, no client id.
 API_VERSIONS = struct.pack(">ihhih", 10, 18, 0, 1, -1)
@@ -52,21 +48,6 @@ class Subject(Protocol):
 
     def restart(self) -> None:
         """Stop and start again, on the same port and data."""
-
-
-def free_port() -> int:
-    """A port nobody listens on now, and that no outgoing connection is given.
-
-    A port of the kernel's choosing would be one that it also gives to clients:
-    between our asking and the server's start, or while a killed server is away,
-    anybody's connection could take it.
-    """
-    for port in random.sample(SERVER_PORTS, len(SERVER_PORTS)):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise RuntimeError(f"every port from {SERVER_PORTS[0]} to {SERVER_PORTS[-1]} is taken")
 
 
 def answers(port: int) -> bool:

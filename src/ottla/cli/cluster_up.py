@@ -12,6 +12,7 @@ import random
 import signal
 import socket
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -24,7 +25,7 @@ READY = "ottla ready "
 PATIENCE_S = 30.0
 ETCD_LOOK_S = 0.02
 #: Below what Linux (32768) and macOS (49152) give to outgoing connections.
-SERVER_PORTS = range(15_000, 32_000)
+SERVER_PORTS = range(25_000, 32_000)
 INTERNAL = (
     "offsets.topic.replication.factor",
     "transaction.state.log.replication.factor",
@@ -64,11 +65,12 @@ def up(count: int, data: str, port: int, racks: str | None, overrides: tuple[str
         binary = find_etcd()
     except EtcdNotFoundError as error:
         raise Failure(str(error)) from error
-    ports = [port + number if port else _free_port() for number in range(count)]
+    free = _free_ports()
+    ports = [port + number if port else next(free) for number in range(count)]
     stands = racks.split(",") if racks else []
 
     async def main() -> int:
-        local = LocalCluster(binary, Path(data))
+        local = LocalCluster(binary, Path(data), (next(free), next(free)))
         return await local.run(
             {
                 number: local.broker_command(number, at, count, stands, overrides)
@@ -83,10 +85,10 @@ def up(count: int, data: str, port: int, racks: str | None, overrides: tuple[str
 class LocalCluster:
     """The processes, and what they say."""
 
-    def __init__(self, binary: EtcdBinary, data: Path) -> None:
+    def __init__(self, binary: EtcdBinary, data: Path, etcd_ports: tuple[int, int]) -> None:
         self._binary = binary
         self._data = data
-        self._etcd_port = _free_port()
+        self._etcd_port, self._etcd_peer_port = etcd_ports
         self._processes: dict[str, asyncio.subprocess.Process] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._ready = asyncio.Event()
@@ -124,7 +126,7 @@ class LocalCluster:
 
     def _etcd_command(self) -> list[str]:
         url = f"http://127.0.0.1:{self._etcd_port}"
-        peer = f"http://127.0.0.1:{_free_port()}"
+        peer = f"http://127.0.0.1:{self._etcd_peer_port}"
         return [
             self._binary.path,
             "--name=local",
@@ -244,11 +246,11 @@ def _terminate(process: asyncio.subprocess.Process) -> None:
         process.terminate()
 
 
-def _free_port() -> int:
-    """One that no outgoing connection is given while its server starts, or is away."""
+def _free_ports() -> Iterator[int]:
+    """Each once: ports that no outgoing connection is given while a server starts, or is away."""
     for port in random.sample(SERVER_PORTS, len(SERVER_PORTS)):
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", port))
-            return port
+            yield port
     raise Failure("no free port was found", "give one with --port")
