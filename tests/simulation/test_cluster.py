@@ -14,7 +14,7 @@ from tests.support.cluster_world import ClusterWorld, host_of, simulate
 from tests.support.witness import batch, produce_request
 
 from ottla.broker.membership import Membership
-from ottla.client.admin import Admin
+from ottla.client.admin import Admin, ConfigChange, ConfigOperation
 from ottla.client.cluster_view import ClusterView
 from ottla.client.producer import Producer
 from ottla.metadata import changes
@@ -23,7 +23,7 @@ from ottla.metadata.store import TransactResult
 from ottla.metadata.store_memory import MemoryDatabase
 from ottla.model.errors import ApiError, ErrorCode, PeerError, StorageError
 from ottla.model.ids import NO_BROKER
-from ottla.model.isolation import Acks
+from ottla.model.isolation import Acks, ResourceType
 from ottla.storage.roots import LogsError
 from ottla.testing.clock import START_MS
 from ottla.wire.generated.alter_configs import AlterConfigsRequest
@@ -123,8 +123,10 @@ def test_an_id_that_is_alive_elsewhere_is_refused() -> None:
         await three(world)
         first = world.brokers.pop(2)
         disk = world.disks.pop(2)
+        world.settings["listeners"] = "PLAINTEXT://10.0.0.20:9092"
         with pytest.raises(StorageError, match=r"node\.id 2 is alive"):
             await world.start(2)
+        del world.settings["listeners"]
         await world.stop(2)
         world.brokers[2], world.disks[2] = first, disk
         assert world.image(1).brokers[2].epoch == world.brokers[2].cluster.membership.epoch  # type: ignore[union-attr]
@@ -141,12 +143,31 @@ def test_a_copy_of_a_living_brokers_directory_is_refused() -> None:
         assert first.cluster is not None
         epoch = first.cluster.membership.epoch
         world.disks[2] = disk.left_by_the_dead()
-        world.settings["advertised.listeners"] = "PLAINTEXT://10.0.0.20:9092"
+        world.settings["listeners"] = "PLAINTEXT://10.0.0.20:9092"
         with pytest.raises(StorageError, match=r"node\.id 2 is alive"):
             await world.start(2)
-        del world.settings["advertised.listeners"]
+        del world.settings["listeners"]
         world.brokers.pop(2)
         world.brokers[2], world.disks[2] = first, disk
+        assert world.image(1).brokers[2].epoch == epoch == first.cluster.membership.epoch
+
+    simulate(program)
+
+
+def test_a_copy_that_would_listen_where_the_original_does_leaves_it_alone() -> None:
+    """It would take the place, as of an earlier life of its own, and then not get the address."""
+
+    async def program(world: ClusterWorld) -> None:
+        await three(world)
+        first, disk = world.brokers.pop(2), world.disks[2]
+        assert first.cluster is not None
+        epoch = first.cluster.membership.epoch
+        world.disks[2] = disk.left_by_the_dead()
+        with pytest.raises(OSError, match="Address already in use"):
+            await world.start(2)
+        world.brokers.pop(2)
+        world.brokers[2], world.disks[2] = first, disk
+        await asyncio.sleep(1)
         assert world.image(1).brokers[2].epoch == epoch == first.cluster.membership.epoch
 
     simulate(program)
@@ -571,6 +592,77 @@ def test_who_cannot_tell_what_its_failed_directory_lost_waits_for_who_has_it(boo
         assert [len(each[number]) > 0 for each in logs_of(world)] == [True] * 3
 
     simulate(program, min_insync_replicas="2", log_dirs="/data,/more")
+
+
+def test_a_log_directory_that_was_offline_and_never_came_back_is_missed() -> None:
+    """Its broker does not begin anew what it had there: it was started without it in between."""
+
+    async def program(world: ClusterWorld) -> None:
+        await three(world)
+        async with world.view() as view:
+            await Admin(view).create_topic("t", partitions=2, replication_factor=3)
+            await world.stop(1)
+            await send(view, 0, 10)
+            await world.stop(3)
+            await world.until(
+                "2 is alone",
+                lambda: all(s.isr == (2,) for s in world.image(2).topics["t"].partitions),
+            )
+            lost = world.brokers[2].logs.directories[1]
+            (number,) = (
+                each.partition
+                for each in world.brokers[2].replicas.of_topic("t")
+                if each.log.directory is lost
+            )
+            lost.go_offline("for the test")
+            await world.stop(2)
+            with mock.patch.object(world.disks[2], "fault", partial(_fail_below, lost.path)):
+                await world.start(2)
+                await world.stop(2)
+            with mock.patch.dict(world.settings, {"log.dirs": "/data"}):
+                await world.start(2)
+            await asyncio.sleep(5)
+            state = world.image(2).topics["t"].partitions[number]
+            assert (state.leader, state.isr, 2 in state.elr) == (NO_BROKER, (), False)
+            await world.start(3)
+            await world.until(
+                "3 leads with what it has",
+                lambda: world.image(3).topics["t"].partitions[number].leader == 3,
+            )
+        assert logs_of(world)[1][number]
+
+    simulate(program, min_insync_replicas="2", log_dirs="/data,/more")
+
+
+def test_who_was_eligible_is_not_elected_once_fewer_are_enough() -> None:
+    async def program(world: ClusterWorld) -> None:
+        await three(world)
+        async with world.view() as view:
+            admin = Admin(view)
+            configs = {"min.insync.replicas": "2"}
+            await admin.create_topic("t", partitions=2, replication_factor=3, configs=configs)
+            await world.stop(2)
+            await world.stop(3)
+            states = world.image(1).topics["t"].partitions
+            assert [(state.isr, len(state.elr)) for state in states] == [((1,), 1)] * 2
+            change = ConfigChange(ConfigOperation.SET, "min.insync.replicas", "1")
+            await admin.alter_configs(ResourceType.TOPIC, "t", [change])
+            await send(view, 0, 10)
+            await world.stop(1)
+            await world.start(2, 3)
+            await asyncio.sleep(5)
+            states = world.image(2).topics["t"].partitions
+            assert [(state.leader, state.elr) for state in states] == [(NO_BROKER, (1,))] * 2
+            await world.start(1)
+            await world.until(
+                "all are in sync",
+                lambda: all(len(s.isr) == 3 for s in world.image(1).topics["t"].partitions),
+            )
+        assert [[len(log) > 0 for log in each.values()] for each in logs_of(world)] == [
+            [True, True]
+        ] * 3
+
+    simulate(program)
 
 
 def _fail_below(root: str, operation: str, path: str, size: int) -> int | None:

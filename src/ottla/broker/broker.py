@@ -200,6 +200,7 @@ class Broker:
                 partition_failed=self._partition_failed,
                 failed=self._metadata_failed,
             )
+            await self._refuse_taken_addresses()
             await self.cluster.membership.register()
         else:
             await self._register_alone(image, cluster_id)
@@ -371,6 +372,16 @@ class Broker:
         for problem in updated.problems:
             log.warning("%s", problem)
         return updated
+
+    async def _refuse_taken_addresses(self) -> None:
+        """Find out before we register: that may end the registration of who listens there.
+
+        Raises:
+            OSError: an address cannot be bound.
+        """
+        for listener in self.config.listeners:
+            server = await self.system.network.listen(listener.host, listener.port, _Unwelcome)
+            server.close()
 
     async def _listen(self) -> None:
         for listener in self.config.listeners:
@@ -575,3 +586,10 @@ class Broker:
         elif hasattr(self, "logs"):
             self.logs.release()
         log.info("stopped")
+
+
+class _Unwelcome(asyncio.Protocol):
+    """A connection to a broker that is not there yet."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport.close()

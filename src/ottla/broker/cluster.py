@@ -25,7 +25,7 @@ from ottla.metadata.features import Ranges, newest
 from ottla.metadata.image import Endpoint, Image, KnownBroker, TopicImage
 from ottla.metadata.store import Compare, Store
 from ottla.model.errors import PeerError, StorageError
-from ottla.model.ids import BrokerId, PartitionId, TopicPartition
+from ottla.model.ids import BrokerId, PartitionId, TopicPartition, Uuid
 from ottla.replica.fetcher import Fetchers
 from ottla.replica.isr_changes import IsrChanges
 from ottla.replica.partition import Partition
@@ -82,16 +82,16 @@ class Cluster:
         self._replicas: Iterable[Partition] = ()
         self._leaving: asyncio.Task[None] | None = None
         static = config()
+        # What was known of us when we came, before we say something else.
+        self._before = follower.image.known_brokers.get(static.node_id)
         me = KnownBroker(
             static.node_id,
             static.broker_rack,
             _endpoints(static),
-            tuple(directory.directory_id for directory in logs.online()),
+            self._known_directories(),
             boot_id,
             supports,
         )
-        # What was known of us when we came, before we say something else.
-        self._before = follower.image.known_brokers.get(static.node_id)
         self.membership = Membership(
             store,
             follower,
@@ -214,7 +214,7 @@ class Cluster:
 
     def leave_lost(self) -> None:
         """Have others lead what was in a log directory that is offline; to be called again."""
-        self._leave_some(lambda: self.membership.leave_lost(self._is_lost))
+        self._leave_some(lambda: self.membership.leave_lost(self._is_offline))
 
     def leave_crowded(self, partitions: Iterable[Partition]) -> None:
         """Have others do without us where there is no room; to be called while there is none."""
@@ -262,19 +262,29 @@ class Cluster:
 
     # What our logs may lack
 
-    def _is_lost(self, topic: TopicImage, number: PartitionId) -> bool:
+    def _known_directories(self) -> tuple[Uuid, ...]:
+        """Those that are here, and while one is offline also those that were.
+
+        It may be the one that is, with logs that must be taken for missing should it never be back.
+        """
+        here = [directory.directory_id for directory in self._logs.online()]
+        if self._before is not None and self._logs.some_are_offline:
+            here += self._before.directories
+        return tuple(dict.fromkeys(here))
+
+    def _is_offline(self, topic: TopicImage, number: PartitionId) -> bool:
+        """Whether our log is, or must be, in a log directory that is offline."""
         log = self._logs.get(TopicPartition(topic.name, number))
-        return log is not None and log.topic_id == topic.topic_id and not log.directory.is_online
+        if log is None:
+            return self._own_logs.is_lost(topic.topic_id, number)
+        return log.topic_id == topic.topic_id and not log.directory.is_online
 
     def _found(self, topic: TopicImage, number: PartitionId, as_found: bool) -> Found:
         partition = TopicPartition(topic.name, number)
         log = self._logs.get(partition)
         if log is not None and log.topic_id != topic.topic_id:
             return Found(Doubt.MISSING)
-        if log is None:
-            is_offline = self._own_logs.is_lost(topic.topic_id, number)
-        else:
-            is_offline = not log.directory.is_online
+        is_offline = self._is_offline(topic, number)
         if log is None and not is_offline and not self._was_never_made(partition):
             return Found(Doubt.MISSING)
         rebooted = self._before is not None and self._before.boot_id != self._boot_id

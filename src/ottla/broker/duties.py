@@ -193,7 +193,7 @@ def _say(
 ) -> None:
     """An election that may have lost something is worth a line; any other is for who looks closer."""
     leader = after.leader
-    if leader not in (NO_BROKER, *before.isr, *before.elr):
+    if leader in before.doubtful or leader not in (NO_BROKER, *before.isr, *before.elr):
         log.warning(
             "%s-%d: broker %d is elected, epoch %d, though it may lack committed records",
             topic.name,

@@ -138,6 +138,9 @@ async def update_features(
     def decide(image: Image) -> tuple[Writes, Any]:
         registered = {each.broker_id: each.features for each in image.known_brokers.values()}
         levels = features.update(image.features, updates, controller, registered)
+        features.refuse_to_forget(
+            levels, (state for topic in image.topics.values() for state in topic.partitions)
+        )
         if validate_only or levels == features.finalized(image.features):
             return Writes(), None
         return Writes((changes.features_key(levels),)), None

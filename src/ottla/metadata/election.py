@@ -72,18 +72,18 @@ def settle(
 ) -> PartitionImage:
     """The state as the controller wants it while these brokers are `usable`; perhaps the same one.
 
-    Who is not usable, or has it in a log directory that is offline, leaves the ISR, and a leader who
-    is not, or whose replica is removed by a
-    finished reassignment, is followed by another: of the ISR, else of the eligible, else the last
-    known leader, else, if an `unclean` election is allowed, any replica; or there is no leader.
-    With `preferred`, the first replica leads if it is in sync.
+    Who is not usable, or has it in a log directory that is offline, leaves the ISR, and a leader
+    who is not, or whose replica is removed by a finished reassignment, is followed by another: of
+    the `heirs`, else, if an `unclean` election is allowed, any replica, those first that may lack
+    least; or there is no leader. With `preferred`, the first replica leads if it is in sync.
     """
-    after = _without_removed(state, min_isr)
+    able = [b for b in state.replicas if b in usable and b not in state.offline_replicas]
+    # Who is gone leaves the ISR first: a reassignment that counted on it would be over too soon.
+    after = change_isr(state, [broker for broker in state.isr if broker in able], min_isr)
+    after = _without_removed(after, min_isr)
     offline = tuple(broker for broker in after.offline_replicas if broker in after.replicas)
     if offline != after.offline_replicas:
         after = after._replace(offline_replicas=offline)
-    able = [broker for broker in after.replicas if broker in usable and broker not in offline]
-    after = change_isr(after, [broker for broker in after.isr if broker in able], min_isr)
     leader = _leader_of(after, able, unclean, preferred)
     if leader != NO_BROKER and leader not in after.isr:
         # The others that are eligible still are: with it alone nothing more is committed.
@@ -145,16 +145,23 @@ def _leader_of(
         return state.leader
     # Who is about to be removed leads only where nobody else can.
     stay = [broker for broker in in_sync if broker not in state.removing]
-    # Who may lack the end leads only where nobody else is eligible, here or away.
-    sure = [broker for broker in state.elr if broker not in state.doubtful]
-    candidates = stay or in_sync or may_lead(sure)
-    if not candidates and not state.isr and not sure:
-        candidates = may_lead(state.elr)
-    if not candidates and not state.isr and not state.elr:
-        candidates = may_lead((state.last_known_leader,))
+    candidates = stay or in_sync or may_lead(heirs(state))
     if not candidates and unclean:
-        candidates = may_lead(state.replicas)
+        candidates = may_lead(state.elr) or may_lead((state.last_known_leader,))
+        candidates = candidates or may_lead(state.replicas)
     return candidates[0] if candidates else NO_BROKER
+
+
+def heirs(state: PartitionImage) -> tuple[BrokerId, ...]:
+    """Who may lead without an unclean election, whether they live or not: nobody knows more.
+
+    The in-sync replicas, else those that are eligible; who may lack the end only where nobody else
+    is, here or away; else the last known leader.
+    """
+    sure = tuple(broker for broker in state.elr if broker not in state.doubtful)
+    if state.isr or sure or state.elr:
+        return state.isr or sure or state.elr
+    return () if state.last_known_leader == NO_BROKER else (state.last_known_leader,)
 
 
 def forget(

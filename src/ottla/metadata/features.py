@@ -13,17 +13,18 @@ What is new in such a format is written only from its level on, and what was wri
 understood, or passed over, below it: a level can be lowered while brokers run.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
+from ottla.metadata.image import PartitionImage
 from ottla.model.errors import ApiError, ErrorCode, StorageError
 from ottla.model.ids import BrokerId
 
 METADATA_VERSION = "metadata.version"
 OTTLA_VERSION = "ottla.version"
 
-COUNTS_DECISIONS = LISTS_OFFLINE = 2
+COUNTS_DECISIONS = LISTS_OFFLINE = NEWEST = 2
 
 Ranges = Mapping[str, tuple[int, int]]
 """Lowest and highest level of each feature."""
@@ -43,7 +44,7 @@ EARLIER: Ranges = MappingProxyType(
 UNSET: Mapping[str, int] = MappingProxyType({name: high for name, (_, high) in EARLIER.items()})
 """Levels of a cluster that finalized none: such builds made it."""
 
-SUPPORTED: Ranges = MappingProxyType({**EARLIER, OTTLA_VERSION: (1, COUNTS_DECISIONS)})
+SUPPORTED: Ranges = MappingProxyType({**EARLIER, OTTLA_VERSION: (1, NEWEST)})
 """What is really there in this build."""
 
 UPGRADE, SAFE_DOWNGRADE, UNSAFE_DOWNGRADE = 1, 2, 3
@@ -107,6 +108,23 @@ def refuse_unsupported(stored: Mapping[str, int], ranges: Ranges) -> None:
 
 
 # Finalizing
+
+
+def refuse_to_forget(levels: Mapping[str, int], partitions: Iterable[PartitionImage]) -> None:
+    """See that what partitions say can still be said at these levels.
+
+    Raises:
+        ApiError: INVALID_UPDATE_VERSION, a replica is listed as offline or doubtful: an older build
+            forgets it with the next change, and may elect who lacks what was committed.
+    """
+    if level(levels, OTTLA_VERSION) >= LISTS_OFFLINE:
+        return
+    if any(state.offline_replicas or state.doubtful for state in partitions):
+        raise ApiError(
+            ErrorCode.INVALID_UPDATE_VERSION,
+            f"{OTTLA_VERSION} cannot be below {LISTS_OFFLINE} while a replica is in an offline log "
+            "directory, or was and is not in sync again: bring it back, or move the replica, first.",
+        )
 
 
 def update(

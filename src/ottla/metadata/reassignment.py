@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from ottla.metadata.election import fencing_removed, makes_up, settle
+from ottla.metadata.election import fencing_removed, heirs, makes_up, settle
 from ottla.metadata.image import Image, PartitionImage
 from ottla.model.errors import ApiError, ErrorCode
 from ottla.model.ids import BrokerId, PartitionId, TopicName
@@ -84,7 +84,8 @@ def reassign(
             )
     gone = [broker for broker in state.replicas if broker not in target]
     # What was to be added and is not there yet never was a replica.
-    removing = tuple(sorted(broker for broker in gone if broker in before or broker in state.isr))
+    has_it = {*before, *state.isr, *state.elr, state.last_known_leader}
+    removing = tuple(sorted(broker for broker in gone if broker in has_it))
     adding = tuple(sorted(broker for broker in target if broker not in before))
     after = state._replace(
         replicas=(*target, *removing),
@@ -109,13 +110,15 @@ def cancel(
 
     Raises:
         ApiError: NO_REASSIGNMENT_IN_PROGRESS; INVALID_REPLICA_ASSIGNMENT, none of those is in
-            sync, and an `unclean` election is not allowed.
+            sync, or could lead, and an `unclean` election is not allowed.
     """
     if not state.adding and not state.removing:
         raise ApiError(ErrorCode.NO_REASSIGNMENT_IN_PROGRESS)
     replicas = tuple(broker for broker in state.replicas if broker not in state.adding)
     isr = tuple(broker for broker in state.isr if broker not in state.adding)
-    if state.isr and not isr and not unclean:
+    could_lead = heirs(state)
+    stays = any(broker in replicas for broker in could_lead)
+    if could_lead and not stays and not unclean:
         raise ApiError(
             ErrorCode.INVALID_REPLICA_ASSIGNMENT,
             f"Unable to revert partition assignment for {topic}:{number} because it would "
@@ -123,7 +126,7 @@ def cancel(
         )
     removing: tuple[BrokerId, ...] = ()
     elr = tuple(broker for broker in state.elr if broker in replicas)
-    if isr and makes_up(state, state.adding, len(isr), min(election.min_isr, len(replicas))):
+    if stays and makes_up(state, state.adding, len(isr), min(election.min_isr, len(replicas))):
         removing = tuple(b for b in state.adding if b in (*state.isr, *state.elr))
         isr, elr = state.isr, state.elr
     after = state._replace(

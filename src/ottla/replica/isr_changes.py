@@ -200,7 +200,7 @@ class IsrChanges:
             if self._is_usable(follower) and follower.broker_id not in before.offline_replicas
         ]
         members = {*before.isr, *(follower.broker_id for follower in joined)} - out
-        if members == set(before.isr):
+        if members == set(before.isr) and not leadership.has_spare_elr:
             return None
         after = change_isr(before, members, leadership.min_isr)
         return _Change(partition, leadership, before, after, tuple(joined))

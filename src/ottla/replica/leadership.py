@@ -90,7 +90,20 @@ class Leadership:
 
     @property
     def is_under_min_isr(self) -> bool:
-        return len(self.state.isr) < needed(self.state, self.min_isr)
+        """Whether nothing is committed: too few are in sync, or were when the store heard last.
+
+        Who is still eligible there would be elected without what is committed from now on.
+        """
+        return bool(self.state.elr) or not self._has_enough
+
+    @property
+    def has_spare_elr(self) -> bool:
+        """Whether `min.insync.replicas` was lowered to where nobody is to be eligible any more."""
+        return bool(self.state.elr) and self._has_enough
+
+    @property
+    def _has_enough(self) -> bool:
+        return len(self.state.isr) >= needed(self.state, self.min_isr)
 
     def update(self, state: PartitionImage, now_ms: int) -> bool:
         """Take over a newer state of the same leader epoch; return whether it was newer."""

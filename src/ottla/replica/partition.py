@@ -192,8 +192,7 @@ class Partition:
         self.epoch_start = self.log.log_end_offset
         if len(state.replicas) > 1:
             self.leadership = Leadership(state, self.min_isr, now_ms)
-            self.is_under_min_isr = self.leadership.is_under_min_isr
-            self._limit()
+            self._follow_isr(self.leadership)
         else:
             self.is_alone = True
         self.advance_high_watermark(0)
@@ -209,8 +208,7 @@ class Partition:
             self.leadership = leadership = Leadership(state, self.min_isr, now_ms)
         elif not leadership.update(state, now_ms):
             return
-        self.is_under_min_isr = leadership.is_under_min_isr
-        self._limit()
+        self._follow_isr(leadership)
         self.advance_high_watermark(0)
         self._check_starts()
 
@@ -287,6 +285,13 @@ class Partition:
         self.is_past_lease = is_past_lease
         self._limit()
 
+    def _follow_isr(self, leadership: Leadership) -> None:
+        """The ISR, or how many it has to have, may have changed."""
+        self.is_under_min_isr = leadership.is_under_min_isr
+        self._limit()
+        if leadership.has_spare_elr:
+            self.may_join(self)
+
     def _limit(self) -> None:
         self.is_limited = self.is_under_min_isr or self.may_be_deposed
 
@@ -321,8 +326,7 @@ class Partition:
         self.min_isr = min_isr
         if self.leadership is not None:
             self.leadership.min_isr = min_isr
-            self.is_under_min_isr = self.leadership.is_under_min_isr
-            self._limit()
+            self._follow_isr(self.leadership)
         if self.is_leader:
             self.advance_high_watermark(0)
             self.flush_if_due()
@@ -584,8 +588,7 @@ class Partition:
         if state is not None:
             leadership.update(state, now_ms)
         leadership.propose(None)
-        self.is_under_min_isr = leadership.is_under_min_isr
-        self._limit()
+        self._follow_isr(leadership)
         self.advance_high_watermark(0)
 
     def flush_is_due(self, now_ms: int) -> bool:

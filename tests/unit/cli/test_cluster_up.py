@@ -26,7 +26,7 @@ def started_with(command: list[str]) -> click.Context:
     ("count", "copies", "in_sync"), [(1, 1, 1), (2, 2, 1), (3, 3, 2), (5, 3, 2)]
 )
 def test_brokers_are_one_cluster(count: int, copies: int, in_sync: int) -> None:
-    local = LocalCluster(ETCD, Path("data"))
+    local = LocalCluster(ETCD, Path("data"), (2379, 2380))
     given = started_with(local.broker_command(2, 9093, count, [], ())).params
     assert (given["data"], given["port"]) == ("data/broker-2", 9093)
     config = BrokerConfig(given["overrides"])
@@ -38,7 +38,7 @@ def test_brokers_are_one_cluster(count: int, copies: int, in_sync: int) -> None:
 
 
 def test_racks_go_round_and_settings_are_passed_on() -> None:
-    local = LocalCluster(ETCD, Path("data"))
+    local = LocalCluster(ETCD, Path("data"), (2379, 2380))
     racks = []
     for number in range(1, 5):
         command = local.broker_command(number, 9091 + number, 4, ["a", "b"], ("num.partitions=7",))

@@ -104,6 +104,23 @@ def test_who_was_removed_is_fenced_though_the_same_one_leads() -> None:
     assert (after.leader, after.replicas, after.leader_epoch) == (B, (B, C), 6)
 
 
+def test_a_reassignment_is_not_over_by_who_is_dead_and_still_in_the_isr() -> None:
+    """A goes as C does: with A counted, C would drop the last other copy of what is committed."""
+    moving = state(replicas=(A, B, D, C), isr=(A, D, C), adding=(D,), removing=(C,))
+    after = settle(moving, {C, D}, 2)
+    assert (after.replicas, after.isr, after.removing) == ((A, B, D, C), (D, C), (C,))
+    after = settle(change_isr(after, (A, D, C), 2), (*ALL, D), 2)
+    assert (after.replicas, after.isr, after.removing) == ((A, B, D), (A, D), ())
+
+
+def test_an_unclean_election_prefers_who_may_lack_least() -> None:
+    doubted = state(NO_BROKER, (), elr=(B, C), doubtful=(B,))
+    assert settle(doubted, {A, B}, 2).leader == NO_BROKER
+    assert settle(doubted, {A, B}, 2, unclean=True).leader == B
+    last = state(NO_BROKER, (), last_known_leader=C)
+    assert settle(last, {A, B}, 2, unclean=True).leader == A
+
+
 def test_who_is_no_replica_any_more_is_not_offline() -> None:
     before = state(offline_replicas=(A,), leader=B, isr=(B, C), removing=(A,))
     after = settle(before, ALL, 2)

@@ -18,10 +18,11 @@ from ottla.metadata.features import (
     newest,
     not_supported,
     not_used,
+    refuse_to_forget,
     refuse_unsupported,
     update,
 )
-from ottla.metadata.image import Image, KnownBroker
+from ottla.metadata.image import Image, KnownBroker, PartitionImage
 from ottla.metadata.store import Changes, Put
 from ottla.model.errors import ApiError, ErrorCode, StorageError
 
@@ -114,3 +115,13 @@ def test_brokers_register_what_they_support() -> None:
     put = Put(key, json.dumps(content).encode(), 4)
     image, _ = changes.apply(image, Changes(4, (put,), ()))
     assert image.known_brokers[1].features == {}
+
+
+def test_the_level_stays_while_a_partition_says_what_only_it_can_say() -> None:
+    fine = PartitionImage(1, 0, 0, (1, 2), (1, 2))
+    said = [fine._replace(offline_replicas=(2,)), fine._replace(isr=(), elr=(2,), doubtful=(2,))]
+    refuse_to_forget({OTTLA_VERSION: 1}, [fine])
+    for state in said:
+        refuse_to_forget({OTTLA_VERSION: 2}, [fine, state])
+        with pytest.raises(ApiError, match="offline log directory"):
+            refuse_to_forget({OTTLA_VERSION: 1}, [fine, state])

@@ -191,3 +191,29 @@ def test_only_who_could_lead_in_anothers_place_makes_an_imbalance() -> None:
     assert not is_imbalanced(state(A), {A, B})
     assert not is_imbalanced(state(B), {B})
     assert not is_imbalanced(state(B, isr=(B,)), {A, B})
+
+
+def test_the_only_one_that_is_eligible_is_not_dropped() -> None:
+    """D was added, and has all that is committed; A, B and C forgot what they had."""
+    moving = PartitionImage(
+        NO_BROKER, 5, 7, (D, E, A, B, C), (), elr=(D,), adding=(D, E), removing=(B, C)
+    )
+    living = Election(frozenset({A, B, C, E}), 2)
+    with pytest.raises(ApiError) as error:
+        cancel("t", 0, moving, living, unclean=False)
+    assert code(error) is ErrorCode.INVALID_REPLICA_ASSIGNMENT
+    assert A in cancel("t", 0, moving, living, unclean=True).isr
+    after = reassign(moving, [A, B, E], living)
+    assert (after.leader, after.elr, D in after.removing) == (NO_BROKER, (D,), True)
+    led = moving._replace(elr=(), last_known_leader=D)
+    with pytest.raises(ApiError):
+        cancel("t", 0, led, living, unclean=False)
+    assert D in reassign(led, [A, B, E], living).removing
+
+
+def test_who_is_sure_is_not_dropped_for_who_is_in_doubt() -> None:
+    moving = PartitionImage(
+        NO_BROKER, 5, 7, (D, A, B, C), (), elr=(C, D), doubtful=(C,), adding=(D,), removing=(C,)
+    )
+    with pytest.raises(ApiError):
+        cancel("t", 0, moving, Election(frozenset({A, B, C}), 2), unclean=False)

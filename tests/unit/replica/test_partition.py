@@ -439,6 +439,23 @@ def test_who_has_caught_up_is_said_to_be_able_to_join() -> None:
     assert heard == [partition]
 
 
+def test_nothing_is_committed_while_somebody_may_be_elected_without_it() -> None:
+    """`min.insync.replicas` was lowered; the store says who is eligible until it is told."""
+    heard: list[Partition] = []
+    partition = make_partition(leads=False)
+    partition.may_join = heard.append
+    partition.configure(LogConfig(), ProduceRules(), 2)
+    partition.become_leader(among(0, isr=(1,))._replace(elr=(2, 3)))
+    append(partition, 3)
+    partition.configure(LogConfig(), ProduceRules(), 1)
+    assert heard == [partition]
+    assert partition.is_under_min_isr
+    assert partition.high_watermark == 0
+    partition.become_leader(among(0, isr=(1,), partition_epoch=1))
+    assert not partition.is_under_min_isr
+    assert (partition.high_watermark, heard) == (3, [partition])
+
+
 def test_a_change_in_flight_counts_both_isrs_until_it_is_settled() -> None:
     partition = leading(isr=(1, 2))
     append(partition, 3)
