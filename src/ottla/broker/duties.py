@@ -193,9 +193,18 @@ def _say(
 ) -> None:
     """An election that may have lost something is worth a line; any other is for who looks closer."""
     leader = after.leader
-    if leader in before.doubtful or leader not in (NO_BROKER, *before.isr, *before.elr):
+    if leader not in (NO_BROKER, *before.isr, *before.elr):
         log.warning(
             "%s-%d: broker %d is elected, epoch %d, though it may lack committed records",
+            topic.name,
+            number,
+            leader,
+            after.leader_epoch,
+        )
+    elif leader in before.doubtful:
+        log.warning(
+            "%s-%d: broker %d is elected, epoch %d: its log directory failed before, and nobody "
+            "else that is here has all of it for sure",
             topic.name,
             number,
             leader,

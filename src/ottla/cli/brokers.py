@@ -78,16 +78,21 @@ def drain(
 
 @broker.command()
 @click.argument("broker_id", type=int)
+@click.option("--dry-run", is_flag=True, help="Say whether it is drained, and change nothing.")
 @brokers_option
 @format_option
-def undrain(broker_id: int, brokers: str, output: str) -> None:
+def undrain(broker_id: int, dry_run: bool, brokers: str, output: str) -> None:
     """Let new replicas be placed on a broker again; `ottla cluster balance` gives it its share."""
 
-    async def action(view: ClusterView) -> None:
-        await Operations(view).cordon(broker_id, cordoned=False)
+    async def action(view: ClusterView) -> str:
+        operations = Operations(view)
+        if dry_run:
+            is_drained = await operations.is_cordoned(broker_id)
+            return "could be undrained" if is_drained else "is not drained"
+        await operations.cordon(broker_id, cordoned=False)
+        return "undrained"
 
-    run(brokers, action)
-    _say(output, broker_id, "undrained")
+    _say(output, broker_id, run(brokers, action))
 
 
 @broker.command()

@@ -27,8 +27,11 @@ def test_a_drained_broker_is_empty_and_gets_nothing_new(ottla: Ottla) -> None:
     assert not any(2 in replicas for replicas in ottla.replicas("cars"))
     said = ottla("broker", "drain", "2")
     assert "Broker 2 holds nothing." in said.err
+    assert ottla("broker", "undrain", "2", "--dry-run").lines == ["Broker 2 could be undrained."]
+    assert states(ottla)[2] == "drained"
     assert ottla("broker", "undrain", "2").lines == ["Broker 2 undrained."]
     assert states(ottla)[2] == "alive"
+    assert ottla("broker", "undrain", "2", "--dry-run").lines == ["Broker 2 is not drained."]
 
 
 @pytest.mark.parametrize("directories", ["*", "/a,/b"])
