@@ -86,6 +86,7 @@ def undrain(broker_id: int, dry_run: bool, brokers: str, output: str) -> None:
 
     async def action(view: ClusterView) -> str:
         operations = Operations(view)
+        await view.refresh()
         if dry_run:
             is_drained = await operations.is_cordoned(broker_id)
             return "could be undrained" if is_drained else "is not drained"
