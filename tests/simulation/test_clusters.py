@@ -28,6 +28,7 @@ SEEN_BY = {
     "join_with_anything": ("eligible_lack", 3),
     "catch_up_at_once": ("eligible_lack", 3),
     "trust_logs_after_power_cuts": ("eligible_lack", 42),
+    "count_before_flush": ("eligible_lack", 60),
     "tell_ends_too_soon": ("ends_go_back", 7),
     "answer_before_it_is_written": ("topics", 0),
 }

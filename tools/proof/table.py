@@ -18,6 +18,11 @@ def commit() -> str:
     return f"{named}{'+' if changed else ''}" if named else "unknown"
 
 
+def source() -> str:
+    """The tree of `src` in that commit: the same one where no file of the product differs."""
+    return _git("rev-parse", "--short=10", "HEAD:src").strip() or "unknown"
+
+
 def _git(*arguments: str) -> str:
     said = subprocess.run(
         ["git", *arguments], cwd=CHECKOUT, capture_output=True, text=True, check=False
@@ -32,10 +37,11 @@ def now() -> str:
 
 def append(name: str, row: dict[str, Any]) -> Path:
     """Add a row to `docs/proof/NAME.jsonl` and render `NAME.md` anew; the page."""
+    made_by = {"time": now(), "commit": commit(), "source": source()}
     FOLDER.mkdir(parents=True, exist_ok=True)
     data = FOLDER / f"{name}.jsonl"
     with data.open("a") as file:
-        file.write(json.dumps({"time": now(), "commit": commit(), **row}) + "\n")
+        file.write(json.dumps({**made_by, **row}) + "\n")
     rows = [json.loads(line) for line in data.read_text().splitlines()]
     page = FOLDER / f"{name}.md"
     page.write_text(rendered(name, rows))

@@ -106,6 +106,11 @@ def trust_logs_after_power_cuts(patch: Patch) -> None:
     patch(Cluster, "_found", lambda self, topic, number, as_found: Found(Doubt.NONE))
 
 
+def count_before_flush(patch: Patch) -> None:
+    """Count what is in memory, as leader and as follower, where what is on disk was promised."""
+    patch(Partition, "counted_end", property(lambda self: self.log.log_end_offset))
+
+
 def tell_ends_too_soon(patch: Patch) -> None:
     """Say where a log ends before all that an earlier leader told is known to be committed."""
     patch(Partition, "knows_its_end", True)
@@ -141,6 +146,7 @@ SWITCHES: tuple[Callable[[Patch], None], ...] = (
     join_with_anything,
     catch_up_at_once,
     trust_logs_after_power_cuts,
+    count_before_flush,
     tell_ends_too_soon,
     answer_before_it_is_written,
 )
