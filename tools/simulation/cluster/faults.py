@@ -11,6 +11,7 @@ from tools.simulation.faults import Fault, garble
 
 from ottla.metadata.changes import partition_key
 from ottla.metadata.store import Compare
+from ottla.storage.checkpoints import CLEAN_SHUTDOWN
 
 DEATHS = (
     "death",
@@ -178,12 +179,15 @@ class Faults:
     async def _flipped_bit(self, fault: Fault) -> None:
         """The process dies, and in the last batch of a log a bit is not what it was.
 
-        Not where it had stopped in good order: nothing is read again after that, as in Kafka.
+        Not where it had stopped in good order, and has not looked at its logs since: nothing is
+        read again after that, as in Kafka.
         """
         machine = self._machine(fault)
         if machine.life is None or machine.is_stopping:
             return
         machine.kill(power=False)
+        if any(path.endswith(f"/{CLEAN_SHUTDOWN}") for path in machine.disk.files):
+            return
         newest = {
             path.rpartition("/")[0]: machine.disk.files[path].data
             for path in sorted(machine.disk.files)
