@@ -64,6 +64,7 @@ def test_all_that_die_before_a_new_topic_is_on_disk_lead_it_when_they_are_back(s
         pytest.param(24772, id="who hears late that it was removed is not in sync before"),
         pytest.param(28675, id="who dies as it registers is in doubt at its next start"),
         pytest.param(31744, id="who makes up for those not in sync is not removed"),
+        pytest.param(74538, id="who dies after it cut what was damaged is still in doubt"),
         pytest.param(71118, id="what flips behind a stop in good order is not looked for"),
     ],
 )

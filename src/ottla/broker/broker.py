@@ -204,6 +204,7 @@ class Broker:
             await self.cluster.membership.register()
         else:
             await self._register_alone(image, cluster_id)
+        self.logs.accept_losses()
         image = await self.follower.load()
         self._assemble(image)
         at_once(self._follow(image, everything_in(image)))

@@ -102,6 +102,8 @@ class Logs:
         self._high_watermarks: dict[TopicPartition, Offset] = {}
         self._committed: dict[Log, Offset] = {}
         """Of logs that recovery cut below it: what was known to be committed."""
+        self._damaged: list[Log] = []
+        """Marked so, until that is known where it counts."""
         self._named: set[TopicPartition] | None = set()
         """Of which checkpoints spoke at this start; None: not all of them were there."""
         self._counts: dict[LogDirectory, int] = dict.fromkeys(self.directories, 0)
@@ -243,6 +245,8 @@ class Logs:
                     self.recovered.append(
                         Recovered(partition, loaded.log_end_offset, loaded.cut_at)
                     )
+                if loaded.is_damaged:
+                    self._damaged.append(log)
                 committed = high_watermarks.of(partition, topic_id) or 0
                 if committed > loaded.log_end_offset:
                     self._committed[log] = committed
@@ -352,6 +356,15 @@ class Logs:
     def lacks_committed(self, log: Log) -> bool:
         """Whether recovery cut off what was known to be committed, and it did not come back."""
         return log.log_end_offset < self._committed.get(log, 0)
+
+    def accept_losses(self) -> None:
+        """Forget which logs were damaged: nobody counts any more on what they lack."""
+        for log in self._damaged:
+            try:
+                self.disk.remove(f"{log.path}/{names.DAMAGED}")
+            except OSError as error:
+                logger.warning("%s: in doubt at the next start, too: %s", log.path, error)
+        self._damaged.clear()
 
     def was_never_made(self, partition: TopicPartition) -> bool:
         """Whether, as of the start, no log of that name was ever in these directories.

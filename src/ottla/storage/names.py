@@ -20,6 +20,9 @@ SWAP = ".swap"
 CUT = "ottla-cut.tmp"
 """A log is being cut; empty."""
 
+DAMAGED = "ottla-damaged"
+"""A log was cut at damage, and the other replicas' brokers do not know yet; empty."""
+
 LEADER_EPOCH_CHECKPOINT = "leader-epoch-checkpoint"
 PARTITION_METADATA = "partition.metadata"
 

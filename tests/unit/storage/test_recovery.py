@@ -115,6 +115,16 @@ def test_what_was_whole_and_is_not_any_more_may_have_been_committed(how: str, la
     log = only(logs)
     assert log.log_end_offset == len(held) - 2
     assert logs.lacks_committed(log) is lacks
+    # The broker died before anybody heard of it, with or without the machine.
+    for boot in (disk.boot, "another"):
+        logs.release()
+        disk.boot = boot
+        logs = start(disk)
+        assert logs.lacks_committed(only(logs)) is lacks
+    logs.accept_losses()
+    logs.release()
+    logs = start(disk)
+    assert not logs.lacks_committed(only(logs))
 
 
 def _starts(data: bytes) -> list[int]:

@@ -15,6 +15,7 @@ from ottla.record.batch import (
     verify_crc,
 )
 from ottla.storage import names, scan
+from ottla.storage.disk import Disk
 from ottla.storage.log_config import INT32_MAX, INT64_MAX
 from ottla.storage.segment import Segment
 from ottla.storage.segments import Segments
@@ -37,13 +38,15 @@ def verify(
     *,
     holes_below: Offset = INT64_MAX,
     cut: bool = True,
+    marks_damage: bool = False,
 ) -> tuple[Offset, str | None]:
     """Check the batches from `position` on, index them, and cut at the first bad one.
 
     Position 0 makes the indexes anew; elsewhere they are continued, and
     `position` is that of the last indexed batch. Offsets follow each other
     without holes from `holes_below` on. Without `cut`, what is bad stays where
-    it is, and is no reason to doubt what follows.
+    it is, and is no reason to doubt what follows. What is more than torn is
+    marked before it is cut, where `marks_damage` asks for it.
 
     Returns:
         The segment's end offset, and why it was cut, None if it was not.
@@ -85,6 +88,8 @@ def verify(
         segment.size = file_size
         return end, None
     if why is not None:
+        if marks_damage and not isinstance(why, Torn):
+            mark_damaged(segment.disk, segment.directory)
         segment.disk.create(f"{segment.directory}/{names.CUT}", b"")
         file.truncate(segment.size)
         file.sync()
@@ -92,6 +97,12 @@ def verify(
         segment.time_index.truncate_to(end)
         segment.transaction_index.truncate_to(end)
     return end, why
+
+
+def mark_damaged(disk: Disk, path: str) -> None:
+    """Have every later start know, until `Logs.accept_losses`. Raises OSError."""
+    disk.create(f"{path}/{names.DAMAGED}", b"")
+    disk.sync_directory(path)
 
 
 def checked(

@@ -12,7 +12,7 @@ from ottla.storage.handles import Handles
 from ottla.storage.leader_epochs import LeaderEpochs
 from ottla.storage.log_config import INT64_MAX, LogConfig
 from ottla.storage.producer_state import ProducerStates
-from ottla.storage.recovery.batches import Torn, verify
+from ottla.storage.recovery.batches import Torn, mark_damaged, verify
 from ottla.storage.recovery.epochs import load_epochs
 from ottla.storage.recovery.files import deleted_end, list_files, remove_leftovers
 from ottla.storage.recovery.producers import load_producers
@@ -132,7 +132,9 @@ def recover(
     # A cut that came before may not be durable.
     cut_before = disk.exists(f"{path}/{names.CUT}")
     cut: Offset | None = None
-    is_damaged = False
+    # The broker of a start before this one may not have come to say so.
+    is_damaged = disk.exists(f"{path}/{names.DAMAGED}")
+    finds_damage = stop is Stop.PROCESS
     undone = 0
     end = segments.first.base_offset
     # A segment that ends at the recovery point may have been rolled since, its
@@ -155,14 +157,25 @@ def recover(
         if stop is not Stop.CLEAN and index >= doubted:
             segment.name_synced = False
         if verified:
-            end, why = verify(segment, 0, interval, holes_below=holes_below, cut=torn or active)
+            end, why = verify(
+                segment,
+                0,
+                interval,
+                holes_below=holes_below,
+                cut=torn or active,
+                marks_damage=finds_damage,
+            )
             if not active or any(map(disk.exists, segment.paths()[1:3])):
                 segment.finish()
             if index < doubted:
                 _sync(disk, segment.paths()[1:])
         elif active and stop is Stop.PROCESS:
             end, why = verify(
-                segment, segment.offset_index.last()[1], interval, holes_below=holes_below
+                segment,
+                segment.offset_index.last()[1],
+                interval,
+                holes_below=holes_below,
+                marks_damage=finds_damage,
             )
         elif active:
             try:
@@ -181,7 +194,9 @@ def recover(
                 why = f"the next segment begins at {bound}"
         if why is not None:
             cut = end
-            is_damaged = stop is Stop.PROCESS and not isinstance(why, Torn)
+            if finds_damage and not isinstance(why, Torn):
+                is_damaged = True
+                mark_damaged(disk, path)
             lost = [later for later in segments if later.base_offset > segment.base_offset]
             logger.warning(
                 "%s cut at offset %d, position %d: %s%s",
