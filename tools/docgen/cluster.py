@@ -3,17 +3,13 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from tools.docgen.faults import silences
 from tools.docgen.shapes import SANS, arrow, box, style, text
 
 WIDTH = 1000
 MARGIN = 32
 
-# Of docs/proof/cluster-faults.md: "broker killed past its lease".
 LEASE_S = 4.0
-SILENCE_S = 4.33
-WORST_S = 5.53
-RESTARTED_S = 0.11
-"""Of "broker restarted"."""
 
 
 def _page(height: float, label: str, parts: Iterable[str]) -> str:
@@ -188,6 +184,10 @@ def _death() -> Iterable[str]:
     def at(seconds: float) -> float:
         return left + 70 + seconds * second
 
+    counted = silences()
+    deaths = counted["broker killed past its lease"]
+    restarts = counted["broker restarted"]
+    silence_s = round(deaths.middle_s, 2)
     lease_ends = 3.5
     led = lease_ends + 0.25
     yield text("ink", MARGIN, 46, "A broker is killed", 18, weight=600)
@@ -233,20 +233,20 @@ def _death() -> Iterable[str]:
 
     y = lane(3, "")
     yield arrow(at(led), top + 2 * row + 42, at(led), y - 2)
-    yield bar("box", y, 0, SILENCE_S, "nothing is committed that broker 1 is in sync of", "soft")
-    yield bar("loop", y, SILENCE_S, 6.0, "go on at the new leaders")
+    yield bar("box", y, 0, silence_s, "nothing is committed that broker 1 is in sync of", "soft")
+    yield bar("loop", y, silence_s, 6.0, "go on at the new leaders")
     yield text(
         "soft",
         MARGIN,
         bottom + 48,
-        f"Silence measured with acks=all: {SILENCE_S:g} s in the middle of 53 deaths, {WORST_S:g} s "
-        "at worst.",
+        f"Silence measured with acks=all: {silence_s:g} s in the middle of {deaths.times} deaths, "
+        f"{deaths.worst_s:g} s at worst.",
         13.5,
     )
     yield text(
         "soft",
         MARGIN,
         bottom + 70,
-        f"A broker that is stopped with SIGTERM hands over first: {RESTARTED_S:g} s.",
+        f"A broker that is stopped with SIGTERM hands over first: {restarts.middle_s:.2f} s.",
         13.5,
     )
