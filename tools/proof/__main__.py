@@ -56,6 +56,7 @@ SIMULATED = {
     "shares": "shares",
     "cluster": "cluster",
     "cluster-transactions": "cluster-transactions",
+    "cluster-upkeep": "cluster-upkeep",
 }
 """Tables of simulated lives, and what is lived through in each."""
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from tools.simulation import run as records
 from tools.simulation.cluster import run as cluster
-from tools.simulation.cluster import transactional
+from tools.simulation.cluster import transactional, upkeep
 from tools.simulation.groups import run as groups
 from tools.simulation.life import Ran
 from tools.simulation.shares import run as shares
@@ -17,5 +17,6 @@ WORLDS: dict[str, Callable[..., Ran]] = {
     "shares": shares.run,
     "cluster": cluster.run,
     "cluster-transactions": transactional.run,
+    "cluster-upkeep": upkeep.run,
 }
 """Each is called with a seed, and perhaps `trace`, a list for every line of what happened."""

@@ -87,7 +87,7 @@ def run(seed: int, *, trace: list[str] | None = None, traced: bool = True) -> Ra
     history = ClusterHistory()
 
     async def live(world: ClusterWorld, faults: list[Fault]) -> None:
-        await _live(seed, world, faults)
+        await lived(seed, world, faults)
 
     return live_through(
         seed,
@@ -101,7 +101,8 @@ def run(seed: int, *, trace: list[str] | None = None, traced: bool = True) -> Ra
     )
 
 
-async def _live(seed: int, world: ClusterWorld, faults: list[Fault]) -> None:
+async def lived(seed: int, world: ClusterWorld, faults: list[Fault]) -> None:
+    """All that happens in a cluster; what becomes of it is in the history."""
     history, shape = world.history, world.shape
     history.produced = Watched(world)
     history.fetched = Watched(world)
