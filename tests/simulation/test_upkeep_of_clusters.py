@@ -47,7 +47,6 @@ def test_a_seed_is_the_same_life_every_time() -> None:
     assert run(3).digest == run(3).digest
 
 
-@pytest.mark.xfail(strict=True, reason="the log forgets segments before their files are renamed")
 @pytest.mark.parametrize("seed", [1138, 1383])
 def test_retention_on_a_full_disk_leaves_no_hole(seed: int) -> None:
     assert not run(seed, traced=False).violations

@@ -39,6 +39,7 @@ PARTS = (
     "shares",
     "cluster",
     "cluster-transactions",
+    "cluster-upkeep",
     "power",
     "kill9",
     "cluster-faults",

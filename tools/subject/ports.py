@@ -1,5 +1,6 @@
 """Ports for the servers that tests and benchmarks start, which nobody else is given meanwhile."""
 
+import atexit
 import contextlib
 import functools
 import os
@@ -78,4 +79,6 @@ def free_port() -> int:
 def _own(_pid: int) -> OwnPorts:
     """Those of this process: a forked child claims its own."""
     first, end = SERVER_PORTS.start, SERVER_PORTS.stop
-    return OwnPorts([range(at, at + BLOCK) for at in range(first, end, BLOCK)])
+    own = OwnPorts([range(at, at + BLOCK) for at in range(first, end, BLOCK)])
+    atexit.register(own.close)
+    return own

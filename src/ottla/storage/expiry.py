@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from ottla.storage import names
+from ottla.storage.disk import is_passing
 from ottla.storage.log_values import LogSummary
 from ottla.storage.retention import SegmentSummary, expired_count
 from ottla.storage.segment import Segment
@@ -60,22 +61,41 @@ def _summarize(log: "Log", segment: Segment) -> SegmentSummary:
 
 
 def remove_oldest(log: "Log", count: int) -> list[Segment]:
-    """Take so many out, as `apply_retention` does; the active one must stay."""
-    removed = log.segments.remove_first(count)
-    log.unsynced.forget(removed)
-    start = log.segments.first.base_offset
-    disk = log.directory.disk
+    """Take so many out, as `apply_retention` does; the active one must stay.
+
+    Fewer are taken where the disk refuses a rename after the first; what it refused stays in the
+    log for the next time, so that no segment is ever behind a hole.
+    """
+    removed: list[Segment] = []
     log.cursors.clear()
     try:
-        for segment in removed:
-            for path in segment.paths():
-                if disk.exists(path):
-                    disk.rename(path, path + names.DELETED)
-            segment.handle.discard()
+        for _ in range(count):
+            _remove_first(log, removed)
+        start = log.segments.first.base_offset
         log.history.remove(lambda at: at < start)
     except OSError as error:
-        log.directory.refuse(error, f"deleting segments of {log.path}")
+        doing = f"deleting segments of {log.path}"
+        if not removed or not is_passing(error):
+            log.directory.refuse(error, doing)
+        log.directory.found_wanting(error, doing)
+    finally:
+        log.unsynced.forget(removed)
+    start = log.segments.first.base_offset
     if start > log.log_start_offset:
         log.log_start_offset = start
     log.leader_epochs.truncate_from_start(log.log_start_offset)
     return removed
+
+
+def _remove_first(log: "Log", removed: list[Segment]) -> None:
+    """Raises OSError: what is not in `removed` then is as it was."""
+    disk = log.directory.disk
+    segment = log.segments.first
+    # Its records decide: an index beside none is nobody's, and is removed at the next start.
+    if disk.exists(segment.log_path):
+        disk.rename(segment.log_path, segment.log_path + names.DELETED)
+    removed += log.segments.remove_first(1)
+    segment.handle.discard()
+    for path in segment.paths():
+        if disk.exists(path):
+            disk.rename(path, path + names.DELETED)
