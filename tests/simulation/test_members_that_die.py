@@ -10,6 +10,7 @@ from tests.support.witness import create_topic
 
 from ottla.coordinator.group.history import Why
 from ottla.model.errors import ErrorCode
+from ottla.testing.clock import LoopClock
 from ottla.wire.generated.consumer_group_heartbeat import ConsumerGroupHeartbeatRequest
 from ottla.wire.generated.find_coordinator import FindCoordinatorRequest
 from ottla.wire.generated.heartbeat import HeartbeatRequest
@@ -139,6 +140,31 @@ def test_who_is_silent_is_removed_when_its_session_is_over(enter: Enter) -> None
         await asyncio.sleep(0)
         assert state(world) == "Empty"
         assert last_cause(world) == (member, Why.SESSION_EXPIRED)
+        await world.stop()
+
+    simulate(life, seed=3)
+
+
+@everywhere
+@pytest.mark.parametrize("set_by_ms", [-3_000_000, 3_000_000])
+def test_setting_the_time_of_day_neither_ends_nor_lengthens_a_session(
+    enter: Enter, set_by_ms: int
+) -> None:
+    async def life(world: World) -> None:
+        loop = asyncio.get_running_loop()
+        time_of_day = LoopClock(loop)
+        world.clock = time_of_day  # type: ignore[assignment]
+        world.steady_clock = LoopClock(loop)
+        await world.start()
+        client = await a_client(world)
+        await create_topic(client, "rides")
+        await enter(client)
+        time_of_day.put(set_by_ms)
+        await asyncio.sleep(SESSION_MS / 2_000)
+        assert state(world) == "Stable"
+        client.close()
+        await asyncio.sleep(SESSION_MS / 1_000)
+        assert state(world) == "Empty"
         await world.stop()
 
     simulate(life, seed=3)

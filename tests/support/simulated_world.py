@@ -19,6 +19,7 @@ from tests.support.raw_client import RawClient
 from ottla.broker.broker import Broker
 from ottla.config.broker_config import BrokerConfig
 from ottla.metadata.store_memory import MemoryDatabase, MemoryStore
+from ottla.model.clock import Clock
 from ottla.storage.memory_disk import MemoryDisk
 from ottla.testing.clock import START_MS, ManualClock
 from ottla.testing.loop import VirtualLoop
@@ -49,6 +50,8 @@ class World:
     settings: dict[str, str] = field(default_factory=dict)
     starts: int = 0
     broker: Broker | None = None
+    steady_clock: Clock | None = None
+    """Where `clock` is set, what nobody sets; else it is `clock`."""
     failures: list[str] = field(default_factory=list)
     """Why a broker said that it cannot go on."""
 
@@ -57,7 +60,11 @@ class World:
         assert self.broker is None
         self.starts += 1
         system = simulated_system(
-            self.seed + self.starts, clock=self.clock, network=self.network, host=BROKER
+            self.seed + self.starts,
+            clock=self.clock,
+            steady_clock=self.steady_clock,
+            network=self.network,
+            host=BROKER,
         )
         self.broker = Broker(
             BrokerConfig({**SETTINGS, **self.settings}),

@@ -40,6 +40,7 @@ PARTS = (
     "cluster",
     "cluster-transactions",
     "cluster-upkeep",
+    "cluster-compacted",
     "power",
     "kill9",
     "cluster-faults",
@@ -58,6 +59,7 @@ SIMULATED = {
     "cluster": "cluster",
     "cluster-transactions": "cluster-transactions",
     "cluster-upkeep": "cluster-upkeep",
+    "cluster-compacted": "cluster-compacted",
 }
 """Tables of simulated lives, and what is lived through in each."""
 

@@ -111,6 +111,8 @@ def remembering(tasks: "list[asyncio.Task[Any]]") -> Any:
 def clear(loop: VirtualLoop, tasks: "list[asyncio.Task[Any]]") -> None:
     """End what the dead and the unfinished left: now, and not when memory is tidied up."""
     loop.set_exception_handler(lambda loop, context: None)
+    # What those say who are closed in the middle of something is not of the life.
+    logging.disable(logging.CRITICAL)
     for task in tasks:
         if not task.done():
             task._log_destroy_pending = False  # type: ignore[attr-defined]
@@ -118,6 +120,7 @@ def clear(loop: VirtualLoop, tasks: "list[asyncio.Task[Any]]") -> None:
                 task.get_coro().close()  # type: ignore[union-attr]
         elif not task.cancelled():
             task.exception()
+    logging.disable(logging.NOTSET)
     loop.forget()
     loop.close()
 

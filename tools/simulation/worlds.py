@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 from tools.simulation import run as records
+from tools.simulation.cluster import compacted, transactional, upkeep
 from tools.simulation.cluster import run as cluster
-from tools.simulation.cluster import transactional, upkeep
 from tools.simulation.groups import run as groups
 from tools.simulation.life import Ran
 from tools.simulation.shares import run as shares
@@ -18,5 +18,6 @@ WORLDS: dict[str, Callable[..., Ran]] = {
     "cluster": cluster.run,
     "cluster-transactions": transactional.run,
     "cluster-upkeep": upkeep.run,
+    "cluster-compacted": compacted.run,
 }
 """Each is called with a seed, and perhaps `trace`, a list for every line of what happened."""

@@ -359,7 +359,7 @@ class Broker:
             self.copy_keeper = CopyKeeper(
                 self.store, system.transport_clock, self.logs.online, self.files_jobs.run
             )
-        self.upkeep = Upkeep(system.clock, self.doubt)
+        self.upkeep = Upkeep(system.steady_clock, self.doubt)
         self.transport_upkeep = Upkeep(system.transport_clock, self.doubt)
         self._assembled = True
 

@@ -81,7 +81,7 @@ class Groups(GroupCoordinator):
     def __init__(self, config: BrokerConfig, system: System, replicas: Replicas) -> None:
         super().__init__(
             GroupSettings(**_taken_from(config)),
-            system.clock,
+            system.steady_clock,
             system.transport_clock,
             system.randomness,
             partition_count=config.offsets_topic_num_partitions,

@@ -41,7 +41,7 @@ class BrokerShares(Shares):
         """`remote` makes the way to other brokers, where there are any, with a time limit in ms."""
         write_timeout_ms = _number(config, "share.coordinator.write.timeout.ms")
         state = ShareCoordinator(
-            system.clock,
+            system.steady_clock,
             system.transport_clock,
             partition_count=_number(config, "share.coordinator.state.topic.num.partitions"),
             updates_per_snapshot=_number(
@@ -57,7 +57,7 @@ class BrokerShares(Shares):
             self._way = ClusterPersister(
                 config.node_id, state, asked, image, system.transport_clock
             )
-        super().__init__(groups, state, system.clock, self._way)
+        super().__init__(groups, state, system.steady_clock, self._way)
         self._config = config
         self._replicas = replicas
         self._clock = system.clock

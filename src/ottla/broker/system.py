@@ -56,7 +56,10 @@ class System:
     """What a broker needs of the world, disk and metadata store apart."""
 
     clock: Clock
-    """The domain clock: retention, sessions, transactions."""
+    """The domain clock: the age of records, transactions."""
+
+    steady_clock: Clock
+    """The domain clock as if nobody ever set it: sessions, locks, what is done again and again."""
 
     transport_clock: Clock
     """The transport clock: time-outs of I/O, idle connections, leases."""
@@ -72,6 +75,7 @@ class System:
         workers = ThreadWorkers(loop)
         return cls(
             clock=WallClock(loop),
+            steady_clock=SteadyClock(loop),
             transport_clock=MonotonicClock(loop),
             workers=workers,
             randomness=SystemRandomness(),
@@ -120,6 +124,23 @@ class WallClock:
 
     def now_ms(self) -> int:
         return time.time_ns() // 1_000_000
+
+    def call_at(self, when_ms: int, callback: Callable[[], None], /) -> Timer:
+        return _LoopTimer(self._loop, self.now_ms, when_ms, callback)
+
+
+class SteadyClock:
+    """Milliseconds since 1970 by the time of day when it was made, and what has passed since.
+
+    Setting the machine's clock moves no deadline; that far it differs from the time of day.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._ahead_ns = time.time_ns() - time.monotonic_ns()
+
+    def now_ms(self) -> int:
+        return (self._ahead_ns + time.monotonic_ns()) // 1_000_000
 
     def call_at(self, when_ms: int, callback: Callable[[], None], /) -> Timer:
         return _LoopTimer(self._loop, self.now_ms, when_ms, callback)

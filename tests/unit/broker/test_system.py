@@ -34,7 +34,7 @@ def run(case: Callable[[System], Awaitable[None]]) -> None:
 
 def test_a_timer_finds_its_millisecond_reached() -> None:
     async def case(system: System) -> None:
-        for clock in (system.clock, system.transport_clock):
+        for clock in (system.clock, system.steady_clock, system.transport_clock):
             when_ms = clock.now_ms() + 3
             fired: asyncio.Future[int] = asyncio.get_running_loop().create_future()
             clock.call_at(
@@ -62,10 +62,27 @@ def test_a_timer_waits_on_when_the_clock_was_set_back(monkeypatch: pytest.Monkey
     asyncio.run(main())
 
 
+def test_setting_the_time_of_day_moves_no_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def case(system: System) -> None:
+        clock = system.steady_clock
+        hour_ns, time_ns = 3_600 * 10**9, time.time_ns
+        before_ms = clock.now_ms()
+        for set_by_ns in (-hour_ns, hour_ns):
+            monkeypatch.setattr(time, "time_ns", lambda by=set_by_ns: time_ns() + by)
+            now_ms = clock.now_ms()
+            assert before_ms <= now_ms < before_ms + 1_800_000
+            fired = asyncio.Event()
+            clock.call_at(now_ms + 1, fired.set)
+            await fired.wait()
+
+    run(case)
+
+
 def test_the_domain_clock_counts_from_1970() -> None:
     async def case(system: System) -> None:
         before = time.time_ns() // 1_000_000
         assert before <= system.clock.now_ms() <= time.time_ns() // 1_000_000
+        assert abs(system.steady_clock.now_ms() - system.clock.now_ms()) < 1_000
 
     run(case)
 

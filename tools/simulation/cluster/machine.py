@@ -36,6 +36,7 @@ class Machine:
         self.disk = SimulatedDisk(self.chance)
         self.clock = LoopClock(world.loop)
         """What the machine takes for the time of day."""
+        self._steady_clock = LoopClock(world.loop)
         self.disk.now_ms = self.clock.now_ms
         self.store: StoreLink | None = None
         self.broker: Broker | None = None
@@ -77,7 +78,13 @@ class Machine:
     async def _start(self) -> None:
         world, shape = self.world, self.world.shape
         seed = world.seed * 1_000 + self.id * 100 + self.starts
-        system = simulated_system(seed, clock=self.clock, network=world.network, host=self.host)
+        system = simulated_system(
+            seed,
+            clock=self.clock,
+            steady_clock=self._steady_clock,
+            network=world.network,
+            host=self.host,
+        )
         system.workers = SimulatedWorkers(world.loop, seed, max_duration_ms=shape.job_ms)
         store = self.store = StoreLink(world.store, self.chance)
         if world.store_is_down:
