@@ -109,7 +109,7 @@ class EmbeddedBroker:
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
         system = System.real(self._loop)
-        self._clock = system.clock = LeapingClock(system.clock)
+        self._clock = system.clock = system.steady_clock = LeapingClock(system.clock)
         self._broker = Broker(
             BrokerConfig(self._settings),
             system,

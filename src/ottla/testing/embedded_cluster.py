@@ -363,7 +363,8 @@ class _Member:
         """Start on what the disk has. Raises: as `Broker.start`."""
         process = self.process = MortalProcess(loop)
         self._system = System.real(loop)
-        self.clock = self._system.clock = LeapingClock(self._system.clock)
+        self.clock = LeapingClock(self._system.clock)
+        self._system.clock = self._system.steady_clock = self.clock
         self.clock.advance(ahead_ms)
         connection = self._connection = store.connect()
         broker = Broker(

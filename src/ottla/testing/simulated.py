@@ -21,7 +21,8 @@ def simulated_system(
     """Return the parts of one broker on `host`; to be called on a `VirtualLoop`.
 
     `clock` is the domain clock, for instance one moved by hand; without it, it
-    leaps as the loop does. `steady_clock` is another where `clock` may be set. Brokers and clients of one simulation share `network`.
+    leaps as the loop does. `steady_clock` is another where `clock` may be set.
+    Brokers and clients of one simulation share `network`.
     """
     loop = asyncio.get_running_loop()
     network = network if network is not None else MemoryNetwork(seed)
