@@ -41,6 +41,7 @@ PARTS = (
     "cluster-transactions",
     "cluster-upkeep",
     "cluster-compacted",
+    "cluster-groups",
     "power",
     "kill9",
     "cluster-faults",
@@ -60,6 +61,7 @@ SIMULATED = {
     "cluster-transactions": "cluster-transactions",
     "cluster-upkeep": "cluster-upkeep",
     "cluster-compacted": "cluster-compacted",
+    "cluster-groups": "cluster-groups",
 }
 """Tables of simulated lives, and what is lived through in each."""
 
