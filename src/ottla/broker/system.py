@@ -42,6 +42,9 @@ HOSTS = {
 }
 """What a host to listen on stands for; the second is left out where there is no IPv6."""
 
+MOST_SLOW_NS = 3_600 * 10**9
+"""A steady clock is slow by no more."""
+
 _NO_SUCH_FAMILY = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 _PORT_TRIES = 10
 
@@ -132,7 +135,9 @@ class WallClock:
 class SteadyClock:
     """Milliseconds since 1970 by the time of day when it was made, and what has passed since.
 
-    Setting the machine's clock moves no deadline; that far it differs from the time of day.
+    Setting the machine's clock moves no deadline. But where it was more than an hour slow, as at
+    the start of a machine that keeps no time, it is followed: what is kept with its time, as
+    committed offsets are, would be too old for whoever finds it.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -140,6 +145,9 @@ class SteadyClock:
         self._ahead_ns = time.time_ns() - time.monotonic_ns()
 
     def now_ms(self) -> int:
+        ahead_ns = time.time_ns() - time.monotonic_ns()
+        if ahead_ns - self._ahead_ns > MOST_SLOW_NS:
+            self._ahead_ns = ahead_ns
         return (self._ahead_ns + time.monotonic_ns()) // 1_000_000
 
     def call_at(self, when_ms: int, callback: Callable[[], None], /) -> Timer:

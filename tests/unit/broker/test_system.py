@@ -65,15 +65,26 @@ def test_a_timer_waits_on_when_the_clock_was_set_back(monkeypatch: pytest.Monkey
 def test_setting_the_time_of_day_moves_no_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     async def case(system: System) -> None:
         clock = system.steady_clock
-        hour_ns, time_ns = 3_600 * 10**9, time.time_ns
+        most_ns, time_ns = 3_500 * 10**9, time.time_ns
         before_ms = clock.now_ms()
-        for set_by_ns in (-hour_ns, hour_ns):
+        for set_by_ns in (-50 * most_ns, most_ns):
             monkeypatch.setattr(time, "time_ns", lambda by=set_by_ns: time_ns() + by)
             now_ms = clock.now_ms()
             assert before_ms <= now_ms < before_ms + 1_800_000
             fired = asyncio.Event()
             clock.call_at(now_ms + 1, fired.set)
             await fired.wait()
+
+    run(case)
+
+
+def test_a_machine_that_kept_no_time_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def case(system: System) -> None:
+        week_ns, time_ns = 7 * 86_400 * 10**9, time.time_ns
+        before_ms = system.steady_clock.now_ms()
+        monkeypatch.setattr(time, "time_ns", lambda: time_ns() + week_ns)
+        assert system.steady_clock.now_ms() >= before_ms + week_ns // 10**6
+        assert abs(system.steady_clock.now_ms() - system.clock.now_ms()) < 1_000
 
     run(case)
 
