@@ -42,6 +42,7 @@ PARTS = (
     "cluster-upkeep",
     "cluster-compacted",
     "cluster-groups",
+    "cluster-shares",
     "power",
     "kill9",
     "cluster-faults",
@@ -62,6 +63,7 @@ SIMULATED = {
     "cluster-upkeep": "cluster-upkeep",
     "cluster-compacted": "cluster-compacted",
     "cluster-groups": "cluster-groups",
+    "cluster-shares": "cluster-shares",
 }
 """Tables of simulated lives, and what is lived through in each."""
 

@@ -217,6 +217,10 @@ class World:
 
     # Elections
 
+    def start_of(self, broker: int) -> int:
+        """Which start of the broker this is: what it had in memory is gone with each."""
+        return self._starts
+
     async def elect(self) -> None:
         """Another broker leads for a moment and this one drops what was not committed.
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from tools.simulation import run as records
-from tools.simulation.cluster import compacted, grouped, transactional, upkeep
+from tools.simulation.cluster import compacted, grouped, shared, transactional, upkeep
 from tools.simulation.cluster import run as cluster
 from tools.simulation.groups import run as groups
 from tools.simulation.life import Ran
@@ -20,5 +20,6 @@ WORLDS: dict[str, Callable[..., Ran]] = {
     "cluster-upkeep": upkeep.run,
     "cluster-compacted": compacted.run,
     "cluster-groups": grouped.run,
+    "cluster-shares": shared.run,
 }
 """Each is called with a seed, and perhaps `trace`, a list for every line of what happened."""

@@ -105,6 +105,10 @@ class ClusterWorld:
             self._image = from_snapshot(await self.store.load())
         return self._image
 
+    def start_of(self, broker: int) -> int:
+        """Which start of which broker this is: what it had in memory is gone with each."""
+        return broker * 10_000 + self.machines[broker].starts
+
     def partition(self, number: int) -> TopicPartition:
         return TopicPartition(TOPIC, number)
 

@@ -45,7 +45,7 @@ class WatchedMember(ShareMember):
         self, leader: BrokerId, epoch: int, link: Any, request: Any, wait_ms: int
     ) -> Any:
         world, holder, fetches = self.world, self._me(), isinstance(request, ShareFetchRequest)
-        start, broker = world.loop.time(), world._starts
+        start, broker = world.loop.time(), world.start_of(leader)
         try:
             response = await super()._in_turn(leader, epoch, link, request, wait_ms)
         except BaseException as error:
@@ -59,7 +59,7 @@ class WatchedMember(ShareMember):
         if any(row.error_code for topic in response.responses for row in topic.partitions):
             self.troubled = end
         self._started, self._ended = start, end
-        self._broker = broker if broker == world._starts else 0
+        self._broker = broker if broker == world.start_of(leader) else 0
         return response
 
     async def _fetch(

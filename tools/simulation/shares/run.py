@@ -22,6 +22,17 @@ from ottla.model.isolation import ResourceType
 from ottla.model.names import SHARE_GROUP_STATE
 
 PLACES = ("x", "y", "z")
+SETTINGS = {
+    "group.share.session.timeout.ms": str(round(SESSION_S * 1000)),
+    "group.share.min.session.timeout.ms": str(round(SESSION_S * 1000)),
+    "group.share.heartbeat.interval.ms": "500",
+    "group.share.min.heartbeat.interval.ms": "500",
+    "group.share.record.lock.duration.ms": str(round(LOCK_S * 1000)),
+    "group.share.min.record.lock.duration.ms": str(round(LOCK_S * 1000)),
+    "group.share.min.delivery.count.limit": "2",
+    "share.coordinator.state.topic.num.partitions": "1",
+}
+"""Sessions and locks of seconds."""
 
 
 @dataclass(frozen=True)
@@ -49,15 +60,8 @@ class ShareShape(Shape):
     def settings(self) -> dict[str, str]:
         return {
             **super().settings,
-            "group.share.session.timeout.ms": str(round(SESSION_S * 1000)),
-            "group.share.min.session.timeout.ms": str(round(SESSION_S * 1000)),
-            "group.share.heartbeat.interval.ms": "500",
-            "group.share.min.heartbeat.interval.ms": "500",
-            "group.share.record.lock.duration.ms": str(round(LOCK_S * 1000)),
-            "group.share.min.record.lock.duration.ms": str(round(LOCK_S * 1000)),
+            **SETTINGS,
             "group.share.delivery.count.limit": str(self.limit),
-            "group.share.min.delivery.count.limit": "2",
-            "share.coordinator.state.topic.num.partitions": "1",
             "share.coordinator.state.topic.replication.factor": "1",
             "share.coordinator.snapshot.update.records.per.snapshot": str(
                 self.updates_per_snapshot
@@ -89,7 +93,7 @@ async def _live(seed: int, world: World, history: ShareHistory, faults: list[Fau
     chance = random.Random(f"shares {seed}")
     world.elected = chance.choice(((TOPIC,), (SHARE_GROUP_STATE,), (TOPIC, SHARE_GROUP_STATE)))
     hosts = [f"10.0.1.{number}" for number in range(8)]
-    await _begin_at_the_earliest(world, hosts[7])
+    await begin_at_the_earliest(world, hosts[7])
 
     def place(name: str, mine: list[str]) -> Lives:
         return Lives(
@@ -117,7 +121,7 @@ async def _live(seed: int, world: World, history: ShareHistory, faults: list[Fau
     await world.finish()
 
 
-async def _begin_at_the_earliest(world: World, host: str) -> None:
+async def begin_at_the_earliest(world: World, host: str) -> None:
     """The group reads what was there before it came."""
     change = ConfigChange(ConfigOperation.SET, "share.auto.offset.reset", "earliest")
     async with view_of(world, host) as view:

@@ -61,7 +61,11 @@ class SharePartition:
         self._ended = ended
         self._leader_epoch = replica.leader_epoch
         self._state_epoch = 0
+        # Where what is stored begins: from the highest start that was stored to the highest that
+        # was sent. A write may be done though its answer was lost, or begin before another has
+        # moved the start, which it then does not move back.
         self._stored_start: Offset = UNINITIALIZED
+        self._sent_start: Offset = UNINITIALIZED
         self._state: ShareState | None = None
         self._loading: asyncio.Future[None] | None = None
         self._timer: Timer | None = None
@@ -114,7 +118,8 @@ class SharePartition:
         start = stored.start_offset
         if start == UNINITIALIZED:
             start = self._first_offset(self.key.group_id, self.replica)
-        self._state_epoch, self._stored_start = stored.state_epoch, stored.start_offset
+        self._state_epoch = stored.state_epoch
+        self._stored_start = self._sent_start = stored.start_offset
         self._state = ShareState(self._limits(self.key.group_id), start, stored.batches)
         self._state.log_start_moved(self.replica.log.log_start_offset)
         self.replica.watchers[self] = None
@@ -124,8 +129,11 @@ class SharePartition:
         if self._state is None:
             return
         stored = await self._persister.summary(self.key)
-        mine = self._state_epoch, self._stored_start
-        if stored is None or (stored.state_epoch, stored.start_offset) != mine:
+        if (
+            stored is None
+            or stored.state_epoch != self._state_epoch
+            or not self._stored_start <= stored.start_offset <= self._sent_start
+        ):
             self.end()
 
     def end(self) -> None:
@@ -211,6 +219,7 @@ class SharePartition:
         state = self.state
         if transition.batches:
             start, complete = state.after(transition)
+            self._sent_start = max(self._sent_start, start)
             try:
                 await self._persister.write(
                     self.key,
@@ -226,7 +235,7 @@ class SharePartition:
                     self.end()
                 self._watch_locks()
                 raise _for_client(error) from error
-            self._stored_start = start
+            self._stored_start = max(self._stored_start, start)
         state.stored(transition)
         self.wake()
 

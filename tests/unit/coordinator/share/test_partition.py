@@ -249,6 +249,52 @@ def test_what_the_log_loses_while_it_loads_is_nobodys() -> None:
     play(scenario, **EARLIEST)
 
 
+def test_who_looks_again_knows_its_own_writes_in_whatever_order_they_began() -> None:
+    async def scenario(world: ShareWorld) -> None:
+        await world.beat("a", "t")
+        partition = await world.partition(Replica())
+        world.take(partition, "a", 9)
+        world.state_port.holds = True
+        # The second begins while the first is under way, and does not count on it.
+        words = [
+            asyncio.create_task(partition.acknowledge("a", ack(first, last)))
+            for first, last in ((0, 2), (5, 5))
+        ]
+        await turns()
+        world.state_port.commit()
+        await turns()
+        world.state_port.commit()
+        await asyncio.gather(*words)
+        world.state_port.holds = False
+        assert (await world.stored()).start_offset == 3
+        await partition.look_again()
+        assert not partition.is_over
+
+    play(scenario, **EARLIEST)
+
+
+def test_who_looks_again_knows_a_write_whose_answer_was_lost() -> None:
+    async def scenario(world: ShareWorld) -> None:
+        await world.beat("a", "t")
+        partition = await world.partition(Replica())
+        world.take(partition, "a", 9)
+        write = partition._persister.write
+
+        async def unheard(*row: object) -> None:
+            await write(*row)  # type: ignore[arg-type]
+            raise ApiError(ErrorCode.COORDINATOR_NOT_AVAILABLE)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(partition._persister, "write", unheard)
+            with pytest.raises(ApiError):
+                await partition.acknowledge("a", ack(0, 2))
+        assert (await world.stored()).start_offset == 3
+        await partition.look_again()
+        assert not partition.is_over
+
+    play(scenario, **EARLIEST)
+
+
 def test_what_somebody_else_stored_is_seen_by_who_looks_again() -> None:
     async def scenario(world: ShareWorld) -> None:
         await world.beat("a", "t")
