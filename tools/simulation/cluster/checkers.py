@@ -51,10 +51,11 @@ def two_leaders(history: ClusterHistory) -> Iterator[str]:
     """R1: in an epoch one life of one broker leads."""
     leaders = defaultdict(list)
     for each, at in history.leaders.items():
-        leaders[each.partition, each.epoch].append((each.broker, each.life, round(at, 3)))
-    for (partition, epoch), who in sorted(leaders.items()):
+        of_epoch = leaders[each.topic, each.partition, each.epoch]
+        of_epoch.append((each.broker, each.life, round(at, 3)))
+    for (topic, partition, epoch), who in sorted(leaders.items()):
         if len(who) > 1:
-            yield f"{partition}, epoch {epoch}: (broker, life, since) {who}"
+            yield f"{topic}-{partition}, epoch {epoch}: (broker, life, since) {who}"
 
 
 def eligible_lack(history: ClusterHistory) -> Iterator[str]:

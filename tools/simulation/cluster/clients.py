@@ -156,7 +156,7 @@ class Pruner:
 
 
 class Mover:
-    """Moves the topic's replicas, takes that back, and has preferred leaders elected."""
+    """Moves replicas of what is aimed at, takes that back, and has preferred leaders elected."""
 
     def __init__(self, world: ClusterWorld, host: str) -> None:
         self._world = world
@@ -169,7 +169,9 @@ class Mover:
             operations = Operations(view)
             for _ in range(world.shape.moves):
                 await asyncio.sleep(chance.uniform(0.1, world.shape.phase_s / world.shape.moves))
-                partition = world.partition(chance.randrange(world.shape.partitions))
+                topic = (await world.image()).topics.get(world.aimed_at)
+                count = 1 if topic is None else len(topic.partitions)
+                partition = TopicPartition(world.aimed_at, chance.randrange(count))
                 with suppress(ApiError, PeerError):
                     await self._move(operations, partition)
 

@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 
-from tools.simulation.cluster.machine import TOPIC, Machine
+from tools.simulation.cluster.machine import Machine
 from tools.simulation.cluster.store import Doubt
 from tools.simulation.cluster.world import BROKERS, ClusterWorld
 from tools.simulation.faults import Fault, garble
@@ -147,12 +147,12 @@ class Faults:
         return [each for each in self._world.machines.values() if each is not machine]
 
     def _leader(self) -> Machine:
-        """A broker that leads a partition of the topic, as it thinks; else any."""
-        machines = list(self._world.machines.values())
+        """A broker that leads a partition of the topic that is aimed at, as it thinks; else any."""
+        topic, machines = self._world.aimed_at, list(self._world.machines.values())
         self._chance.shuffle(machines)
         for machine in machines:
             broker = machine.broker
-            if broker is not None and any(x.is_leader for x in broker.replicas.of_topic(TOPIC)):
+            if broker is not None and any(x.is_leader for x in broker.replicas.of_topic(topic)):
                 return machine
         return machines[0]
 
@@ -191,7 +191,7 @@ class Faults:
         newest = {
             path.rpartition("/")[0]: machine.disk.files[path].data
             for path in sorted(machine.disk.files)
-            if f"/{TOPIC}-" in path and path.endswith(".log")
+            if f"/{self._world.aimed_at}-" in path and path.endswith(".log")
         }
         logs = [data for data in newest.values() if data]
         if logs:
@@ -280,7 +280,7 @@ class Faults:
         world = self._world
         until = world.loop.time() + min(fault.length, 2.0)
         while world.loop.time() < until:
-            topic = (await world.image()).topics.get(TOPIC)
+            topic = (await world.image()).topics.get(world.aimed_at)
             for number, state in enumerate(() if topic is None else topic.partitions):
                 assert topic is not None
                 same = state._replace(partition_epoch=state.partition_epoch + 1)

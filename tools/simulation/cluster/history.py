@@ -22,6 +22,7 @@ class Held(NamedTuple):
 class Leads(NamedTuple):
     """A broker that takes itself for the leader."""
 
+    topic: str
     partition: int
     epoch: int
     broker: int

@@ -28,7 +28,7 @@ from tools.simulation.shares.history import ShareHistory
 from tools.simulation.shares.members import LOCK_S, Last, Life
 from tools.simulation.shares.run import PLACES, SETTINGS, begin_at_the_earliest
 
-from ottla.model.names import SHARE_GROUP_STATE
+from ottla.model.names import CONSUMER_OFFSETS, SHARE_GROUP_STATE
 
 
 @dataclass(frozen=True)
@@ -105,6 +105,8 @@ async def _lived(
 ) -> None:
     shape = world.shape
     history.produced = Watched(world)
+    topics = (TOPIC, SHARE_GROUP_STATE, CONSUMER_OFFSETS)
+    world.aimed_at = random.Random(f"shared {world.seed}").choice(topics)
     hosts = [f"10.0.1.{number}" for number in range(9)]
     await created(world, hosts[8])
     await begin_at_the_earliest(world, hosts[8])  # type: ignore[arg-type]

@@ -55,6 +55,8 @@ class ClusterWorld:
         )
         self._database = MemoryDatabase()
         self.store = MemoryStore(LoopClock(self.loop, start_ms=0), self._database)
+        self.aimed_at = TOPIC
+        """The topic whose leaders, logs and states faults and moves are about."""
         self._image: Image | None = None
         self.store_is_down = False
         self.machines = {broker: Machine(self, broker) for broker in BROKERS}
@@ -79,12 +81,12 @@ class ClusterWorld:
         for machine in self.machines.values():
             if machine.broker is None:
                 continue
-            for partition in machine.broker.replicas.of_topic(TOPIC):
-                if partition.is_leader:
-                    leads = Leads(
-                        partition.partition, partition.leader_epoch, machine.id, machine.starts
-                    )
-                    history.leaders.setdefault(leads, self.loop.time())
+            for name in {TOPIC: None, self.aimed_at: None}:
+                for each in machine.broker.replicas.of_topic(name):
+                    if each.is_leader:
+                        epoch, life = each.leader_epoch, machine.starts
+                        leads = Leads(name, each.partition, epoch, machine.id, life)
+                        history.leaders.setdefault(leads, self.loop.time())
         topic = (await self.image()).topics.get(TOPIC)
         if topic is None:
             return
