@@ -9,12 +9,17 @@ import asyncio
 import random
 from collections import Counter
 from contextlib import suppress
+from dataclasses import replace
+from typing import Any
 
-from tools.simulation.cluster.clients import view_of
+from tools.simulation import checkers as alone
+from tools.simulation.checkers import violations
+from tools.simulation.cluster import checkers
+from tools.simulation.cluster.clients import Mover, view_of
 from tools.simulation.cluster.faults import Faults, plan
 from tools.simulation.cluster.history import ClusterHistory
 from tools.simulation.cluster.machine import TOPIC
-from tools.simulation.cluster.run import SETTLE_LIMIT_S, Shape, created
+from tools.simulation.cluster.run import SETTLE_LIMIT_S, SHORT_PHASE_S, Shape, created
 from tools.simulation.cluster.world import ClusterWorld
 from tools.simulation.faults import Fault
 from tools.simulation.life import Ran, finished, live_through
@@ -26,15 +31,25 @@ from ottla.client.transactional_producer import TransactionalProducer
 from ottla.model.errors import ApiError, PeerError
 from ottla.model.ids import TopicPartition
 from ottla.model.isolation import IsolationLevel
+from ottla.model.names import CONSUMER_OFFSETS, TRANSACTION_STATE
 from ottla.wire.generated.offset_fetch import OffsetFetchRequest, OffsetFetchRequestTopic
 
 PRODUCERS = 3
 TRANSACTIONS = 12
 TIMEOUT_MS = 6_000
 CLOSED_LIMIT_S = 60.0
-PHASE_S = 20.0
-"""Faults begin within so many seconds."""
 
+OF_CLUSTER: dict[str, Any] = {
+    checker.__name__: checker
+    for checker in (
+        checkers.two_leaders,
+        checkers.replicas_differ,
+        checkers.unclean,
+        alone.files,
+        alone.liveness,
+        alone.unexpected,
+    )
+}
 COMMITTED, ABORTED, UNKNOWN = "committed", "aborted", "unknown"
 
 
@@ -192,8 +207,12 @@ def run(seed: int, *, trace: list[str] | None = None, traced: bool = True) -> Ra
         shape = world.shape
         await created(world, "10.0.1.6")
         writers = [Writer(world, number) for number in range(PRODUCERS)]
+        topics = (TOPIC, TRANSACTION_STATE, TRANSACTION_STATE, CONSUMER_OFFSETS)
+        world.aimed_at = random.Random(f"aimed at {seed}").choice(topics)
         running = {each.name: asyncio.create_task(each.run()) for each in writers}
-        faults += plan(seed, PHASE_S, durable=shape.durable, replicated=shape.replicas > 2)
+        running["mover"] = asyncio.create_task(Mover(world, "10.0.1.6").run())
+        looking = asyncio.create_task(world.look())
+        faults += plan(seed, shape.phase_s, durable=shape.durable, replicated=shape.replicas > 2)
         happening = Faults(world, [f"10.0.1.{number}" for number in range(7)])
         keeper = asyncio.create_task(happening.keep())
         await happening.run(faults)
@@ -210,15 +229,16 @@ def run(seed: int, *, trace: list[str] | None = None, traced: bool = True) -> Ra
                     else:
                         history.wrong.extend(wrong(writer.written, read, offset))
         history.ends.update(end for each in writers for end, _ in each.written)
-        keeper.cancel()
+        for each in (keeper, looking):
+            each.cancel()
         await world.finish()
 
     return live_through(
         seed,
-        Shape.of(seed),
+        replace(Shape.of(seed), phase_s=SHORT_PHASE_S),
         history,
         live,
-        lambda: [*history.wrong, *history.stuck, *history.unexpected],
+        lambda: [*history.wrong, *violations(history, OF_CLUSTER)],
         make=ClusterWorld,
         trace=trace,
         traced=traced,
