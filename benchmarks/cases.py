@@ -322,6 +322,12 @@ TOGETHER: dict[str, Case[Together]] = {
 """Of three brokers together, everything on all of them."""
 
 LONE_TOGETHER: dict[str, Lone[Together]] = {
+    "cluster-up": Lone(
+        "three brokers and what keeps their metadata, from nothing: `ottla cluster up`",
+        replicated.up,
+        (Target("ready_s", False, 3, ratio=False),),
+        running=False,
+    ),
     "cluster-failover": Lone(
         "three brokers, 3,000 partitions of 3 replicas: one broker is killed",
         replicated.many_partitions_lose_a_broker,

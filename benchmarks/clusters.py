@@ -12,6 +12,7 @@ from tools.kafka import VERSION, kafka_nodes
 from tools.subject.process import Process
 
 BROKERS = 3
+OTTLA = "Ottla"
 ALL_REPLICAS = {"min.insync.replicas": "2"}
 
 
@@ -61,4 +62,4 @@ def kafka(folder: Path, settings: Mapping[str, str]) -> Together:
 def ottla(folder: Path, settings: Mapping[str, str]) -> Together:
     """Three brokers of Ottla and their etcd, not started."""
     cluster = Cluster(folder, brokers=BROKERS, network=False, settings={**settings, **ALL_REPLICAS})
-    return Together("Ottla", list(cluster.brokers.values()), cluster.etcd.members)
+    return Together(OTTLA, list(cluster.brokers.values()), cluster.etcd.members)

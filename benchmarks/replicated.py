@@ -3,13 +3,17 @@
 A round's figures are those of clients; memory is that of all processes when the round is over.
 """
 
+import signal
+import subprocess
+import sys
+import tempfile
 import time
 
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from benchmarks import java_tools
-from benchmarks.clusters import BROKERS, Together
+from benchmarks.clusters import BROKERS, OTTLA, Together
 from benchmarks.measure import CREATE_S, Figures, a_topic, broker_cpu, load, without
 from benchmarks.throughput import PARTITIONS, rated, settings_for
 
@@ -19,6 +23,27 @@ SINGLE_RECORDS = 10_000
 MANY = 3_000
 TOPICS = 30
 MIB = 1 << 20
+
+
+def up(subject: Together) -> Figures:
+    """From nothing to three brokers that answer: `ottla cluster up`; three Kafka nodes, formatted."""
+    started = time.perf_counter()
+    if subject.name != OTTLA:
+        subject.start()
+        return {"ready_s": time.perf_counter() - started}
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "ottla", "cluster", "up", "--port", "0", "--data", folder]
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        ) as process:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            seconds = time.perf_counter() - started
+            process.send_signal(signal.SIGINT)
+            process.wait()
+    if not line.startswith(b"ottla cluster ready "):
+        raise RuntimeError(f"`ottla cluster up` said {line!r}")
+    return {"ready_s": seconds}
 
 
 def _produced(subject: Together, topic: str, records: int, size: int, **settings: str) -> Figures:
