@@ -56,6 +56,7 @@ class Stage:
         chance: random.Random,
         say: Say,
         *,
+        partitions: int = PARTITIONS,
         replicas: int = 3,
         records_per_s: float = 300.0,
         configs: Mapping[str, str] | None = None,
@@ -66,27 +67,28 @@ class Stage:
         self.topic = topic
         self.chance = chance
         self.say = say
+        self.partitions = partitions
         self.replicas = replicas
         self.cycles: list[Cycle] = []
-        self.journal = Journal(PARTITIONS, PRODUCERS)
+        self.journal = Journal(self.partitions, PRODUCERS)
         self.scene = Scene(cluster, topic, replicas, chance)
         self.members: Members | None = None
         self._member_count = members
         self._records_per_s = records_per_s
         self._configs = {"min.insync.replicas": str(min(2, replicas)), **(configs or {})}
-        self._silence = Silence(PARTITIONS)
+        self._silence = Silence(self.partitions)
         self._admin = AdminClient({"bootstrap.servers": cluster.bootstrap, **IMPATIENT})
 
     def create(self) -> None:
         """Make the topic, and wait until it is led and in sync."""
-        new = NewTopic(self.topic, PARTITIONS, self.replicas, config=dict(self._configs))
+        new = NewTopic(self.topic, self.partitions, self.replicas, config=dict(self._configs))
         self._admin.create_topics([new], request_timeout=30)[self.topic].result(60)
         self.scene.await_whole(WHOLE_S)
 
     @contextmanager
     def load(self) -> Iterator[None]:
         """Write and read meanwhile; in the end all is answered, and read."""
-        at = (self.cluster.bootstrap, self.topic, PARTITIONS)
+        at = (self.cluster.bootstrap, self.topic, self.partitions)
         watcher = Watcher(*at, self.journal)
         reader = Reader(*at, self.journal)
         if self._member_count:
@@ -96,7 +98,7 @@ class Stage:
             self.await_heard("at the start")
             yield
             load.stop()
-            ends = {number: self.journal.end(number) for number in range(PARTITIONS)}
+            ends = {number: self.journal.end(number) for number in range(self.partitions)}
             reader.await_end(ends)
             if self.members is not None:
                 self.members.await_end(ends)
@@ -178,7 +180,7 @@ class Stage:
             How many records there are.
         """
         try:
-            read = everything(self.cluster.bootstrap, self.topic, PARTITIONS)
+            read = everything(self.cluster.bootstrap, self.topic, self.partitions)
         except TimeoutError as error:
             self.journal.complain("stall", str(error))
             raise GaveUpError from error
@@ -189,7 +191,7 @@ class Stage:
         """Compare the copies byte by byte: brokers that run still may be about to write."""
 
         def different() -> list[str]:
-            return list(differences(self.cluster, self.topic, PARTITIONS, self.replicas))
+            return list(differences(self.cluster, self.topic, self.partitions, self.replicas))
 
         try:
             until("the copies are alike", lambda: not different(), ALIKE_S)

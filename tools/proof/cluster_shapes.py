@@ -44,7 +44,15 @@ def play(
     cluster: Cluster, shape: Shape, topic: str, chance: random.Random, outcome: Outcome, say: Say
 ) -> None:
     """One round of a shape."""
-    stage = Stage(cluster, topic, chance, say, configs=shape.configs, members=MEMBERS)
+    stage = Stage(
+        cluster,
+        topic,
+        chance,
+        say,
+        configs=shape.configs,
+        members=MEMBERS,
+        partitions=shape.partitions,
+    )
     try:
         stage.create()
         with stage.load():

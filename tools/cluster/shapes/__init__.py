@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from tools.cluster.shapes import bounces, disks, membership
-from tools.cluster.stage import Stage
+from tools.cluster.stage import PARTITIONS, Stage
 
 
 class Shape(NamedTuple):
@@ -14,6 +14,7 @@ class Shape(NamedTuple):
     play: Callable[[Stage], None]
     configs: Mapping[str, str] = {}
     """Of the topic."""
+    partitions: int = PARTITIONS
     changes_brokers: bool = False
     """Whether others take part afterwards."""
 
@@ -48,6 +49,12 @@ SHAPES = (
     Shape("directory wiped", disks.directory_wiped),
     Shape("power cut of one", disks.power_cut_of_one),
     Shape("power cut of all", disks.power_cut_of_all, {"flush.messages": "1"}),
-    Shape("reassignment", membership.reassignment, changes_brokers=True),
+    Shape(
+        "reassignment",
+        membership.reassignment,
+        {"min.insync.replicas": "3", "segment.ms": "5000"},
+        partitions=20,
+        changes_brokers=True,
+    ),
     Shape("broker replaced", membership.broker_replaced, changes_brokers=True),
 )

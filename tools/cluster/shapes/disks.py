@@ -10,7 +10,7 @@ import uuid
 from pathlib import Path
 
 from tools.cluster.cluster import Broker
-from tools.cluster.stage import PARTITIONS, Stage
+from tools.cluster.stage import Stage
 from tools.subject.wait import until
 
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
@@ -31,7 +31,7 @@ def directory_lost(stage: Stage) -> None:
 def _lose_directory(stage: Stage, broker: Broker, kind: str) -> None:
     with stage.disturbance(kind):
         directory = _directory(stage, broker)
-        held = [n for n in range(PARTITIONS) if _is_in(stage, broker, n, directory)]
+        held = [n for n in range(stage.partitions) if _is_in(stage, broker, n, directory)]
         elsewhere = directory.with_name(f"gone-{directory.name}")
         directory.rename(elsewhere)
         until("others have what was in it", lambda: _has_left(stage, broker, held), GONE_S)
@@ -49,7 +49,7 @@ def directory_wiped(stage: Stage) -> None:
         wiped = stage.scene.leader_of(0)
         one, other = stage.scene.others(wiped)
         directory = _directory(stage, wiped)
-        held = [n for n in range(PARTITIONS) if _is_in(stage, wiped, n, directory)]
+        held = [n for n in range(stage.partitions) if _is_in(stage, wiped, n, directory)]
         one.stop()
         wiped.stop()
         other.kill9()
@@ -65,10 +65,10 @@ def power_cut_of_one(stage: Stage) -> None:
         broker = stage.scene.leader_of(0)
         for each in stage.cluster.present:
             each.kill9()
-        for partition in range(PARTITIONS):
+        for partition in range(stage.partitions):
             _damage(stage, broker, partition, keep_all=False)
         _reboot(stage, broker)
-        _start_alone(stage, broker, list(range(PARTITIONS)))
+        _start_alone(stage, broker, list(range(stage.partitions)))
         stage.cluster.start()
 
 
@@ -79,7 +79,7 @@ def power_cut_of_all(stage: Stage) -> None:
             broker.kill9()
         stage.cluster.etcd.kill()
         for broker in stage.cluster.present:
-            for partition in range(PARTITIONS):
+            for partition in range(stage.partitions):
                 _damage(stage, broker, partition, keep_all=True)
             _reboot(stage, broker)
         stage.cluster.heal()

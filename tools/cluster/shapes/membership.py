@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 
-from tools.cluster.stage import PARTITIONS, Stage
+from tools.cluster.stage import Stage
 from tools.subject.ottla import OTTLA, SOURCES
 from tools.subject.wait import until
 
@@ -26,7 +26,7 @@ def reassignment(stage: Stage) -> None:
     assert network is not None
     stage.cluster.admit(4)
     numbers = [broker.number for broker in stage.cluster.present]
-    targets = {n: stage.chance.sample(numbers, stage.replicas) for n in range(PARTITIONS)}
+    targets = {n: stage.chance.sample(numbers, stage.replicas) for n in range(stage.partitions)}
     with stage.disturbance("moved, and two bounced"):
         network.slow(stage.cluster.brokers[4].machine, SLOW_KBIT_PER_S)
         asyncio.run(_reassign(stage, targets))
