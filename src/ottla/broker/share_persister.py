@@ -126,7 +126,11 @@ class ClusterPersister:
 
     async def delete(self, key: ShareKey) -> None:
         row = delete_share_group_state.PartitionData(partition=key.partition)
-        await self._ask(DELETE, key, row, lambda: self._local.delete(key))
+        try:
+            await self._ask(DELETE, key, row, lambda: self._local.delete(key))
+        except ApiError as error:
+            if error.code is not ErrorCode.UNKNOWN_TOPIC_OR_PARTITION:
+                raise  # else the topic is gone, and what was stored of it too
 
     async def summary(self, key: ShareKey) -> Snapshot | None:
         row = read_share_group_state_summary.PartitionData(partition=key.partition)

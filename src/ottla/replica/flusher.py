@@ -21,6 +21,7 @@ from ottla.model.errors import ApiError, StorageError
 from ottla.model.workers import FileSyncs, Lane, Later, Workers
 from ottla.replica.partition import Partition
 from ottla.storage.flush import FlushJob
+from ottla.storage.log import Log
 
 SLOW_MS = 2
 """A sync that takes so long is worth a pause of a quarter of it, but at least 1 ms."""
@@ -89,8 +90,9 @@ class Flusher:
             self._gathered(partition)
 
     def _begin(self, partition: Partition, askers: int) -> None:
+        log = partition.log  # a move may put another in its place meanwhile
         try:
-            job = partition.log.flush_job()
+            job = log.flush_job()
         except (ApiError, StorageError) as error:
             self._failed(partition, error)
             return
@@ -101,32 +103,33 @@ class Flusher:
         fd = None if self._file_syncs is None else job.descriptor
         if fd is None:
             later = self._workers.submit(Lane.FSYNC, job.run)
-            later.add_done_callback(partial(self._done, partition, job))
+            later.add_done_callback(partial(self._done, partition, log, job))
         else:
             assert self._file_syncs is not None
-            self._file_syncs.sync(fd, partial(self._synced, partition, job))
+            self._file_syncs.sync(fd, partial(self._synced, partition, log, job))
 
-    def _done(self, partition: Partition, job: FlushJob, later: Later[None]) -> None:
+    def _done(self, partition: Partition, log: Log, job: FlushJob, later: Later[None]) -> None:
         try:
             later.result()
         except (OSError, StorageError) as error:
-            self._ended(partition, job, error)
+            self._ended(partition, log, job, error)
         else:
-            self._ended(partition, job, None)
+            self._ended(partition, log, job, None)
 
-    def _synced(self, partition: Partition, job: FlushJob, error: OSError | None) -> None:
-        self._ended(partition, job, None if error is None else job.failure(error))
+    def _synced(self, partition: Partition, log: Log, job: FlushJob, error: OSError | None) -> None:
+        self._ended(partition, log, job, None if error is None else job.failure(error))
 
     def _ended(
-        self, partition: Partition, job: FlushJob, error: OSError | StorageError | None
+        self, partition: Partition, log: Log, job: FlushJob, error: OSError | StorageError | None
     ) -> None:
         ended = self._running.pop(partition)
         if error is not None:
-            partition.log.flush_failed(job, error)
-            if not partition.log.directory.is_online:
+            log.flush_failed(job, error)
+            if not log.directory.is_online:
                 self._failed(partition, error)
         else:
-            partition.log.flushed(job)
+            log.flushed(job)
+        if error is None or log is not partition.log:
             self._go_on(partition, ended)
             partition.advance_high_watermark(0)
         self._tell_idle()

@@ -223,6 +223,7 @@ class LogMover:
             self._later(partition, RETRY_MS)  # it is about to put other files in its place
             return
         try:
+            futures.follow_bounds(old, future, self._now_ms())
             while future.log_end_offset < old.log_end_offset:
                 if self._copy(partition, future) is None:
                     return  # read by a worker after all; it comes back here

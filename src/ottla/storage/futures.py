@@ -118,10 +118,24 @@ def follow_bounds(log: Log, future: Log, now_ms: int) -> None:
     """Let the copy begin no earlier, and end no later, than its log. Raises StorageError."""
     if future.log_end_offset > log.log_end_offset:
         future.truncate_to(log.log_end_offset, now_ms)
+    _cut_where_they_part(log, future, now_ms)
     if future.log_end_offset < log.log_start_offset:
         future.truncate_fully_and_start_at(log.log_start_offset, now_ms)
     future.high_watermark = future.log_end_offset
     future.advance_log_start(log.log_start_offset)
+
+
+def _cut_where_they_part(log: Log, future: Log, now_ms: int) -> None:
+    """The log may have been cut, and be longer again by now: the copy must not keep what went.
+
+    Where they part the leader epochs say, as between a follower and its leader.
+    """
+    ours, copied = log.leader_epochs, future.leader_epochs
+    while future.log_end_offset > future.log_start_offset and len(ours) and len(copied):
+        epoch, end = ours.end_offset_for(min(ours.latest, copied.latest), log.log_end_offset)
+        _, own_end = copied.end_offset_for(epoch, future.log_end_offset)
+        if not future.truncate_to(min(end, own_end), now_ms):
+            return
 
 
 def swap(log: Log, future: Log, randomness: Randomness, now_ms: int) -> tuple[Log, str]:

@@ -178,3 +178,11 @@ def test_nobody_waits_for_a_broker_that_stops() -> None:
         assert now_s() < 1
 
     play(scenario)
+
+
+def test_what_was_stored_of_a_topic_that_is_gone_is_deleted() -> None:
+    async def scenario(world: World) -> None:
+        world.errors = [ErrorCode.UNKNOWN_TOPIC_OR_PARTITION]
+        await world.persister.delete(KEY)
+
+    play(scenario)

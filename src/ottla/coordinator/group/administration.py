@@ -29,7 +29,7 @@ def delete_groups(shard: GroupShard, group_ids: Sequence[str], waiter: Waiter) -
         group = shard.groups.get(group_id)
         if group is None:
             result.error_code = ErrorCode.GROUP_ID_NOT_FOUND
-        elif not group.is_empty:
+        elif not group.is_deletable:
             result.error_code = ErrorCode.NON_EMPTY_GROUP
         else:
             out.records.extend(

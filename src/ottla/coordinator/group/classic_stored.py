@@ -99,6 +99,10 @@ class StoredGroup:
         return self.state is EMPTY
 
     @property
+    def is_deletable(self) -> bool:
+        return self.is_empty
+
+    @property
     def is_forgettable(self) -> bool:
         return self.state is EMPTY and not self.members.pending
 

@@ -64,7 +64,11 @@ class Group(Protocol):
 
     @property
     def is_empty(self) -> bool:
-        """Nobody is a member, so the group may be deleted."""
+        """Nobody is a member."""
+
+    @property
+    def is_deletable(self) -> bool:
+        """An administrator may delete it: it is empty, and nothing is stored of it elsewhere."""
 
     @property
     def is_forgettable(self) -> bool:

@@ -145,6 +145,10 @@ class ModernGroup(ABC, Generic[M]):
         return not self.members
 
     @property
+    def is_deletable(self) -> bool:
+        return self.is_empty
+
+    @property
     def is_forgettable(self) -> bool:
         return not self.members
 

@@ -85,6 +85,11 @@ class ShareGroup(ModernGroup[ShareMember]):
         return "Stable" if self.members else "Empty"
 
     @property
+    def is_deletable(self) -> bool:
+        """Not while it has state: that is deleted first, unless there were members then."""
+        return self.is_empty and not self.initialized and not self.initializing
+
+    @property
     def is_forgettable(self) -> bool:
         """Its state stays until an administrator deletes the group."""
         return False
@@ -365,6 +370,18 @@ class ShareGroup(ModernGroup[ShareMember]):
             left = tuple(sorted(set(waiting).difference(numbers)))
             if left:
                 initializing[topic_id] = (name, left)
+        return [rows.state(self.group_id, initializing, initialized, self.deleting)]
+
+    def begin_deleting(self, topic_ids: set[Uuid]) -> list[GroupRecord]:
+        """Say durably that these topics may have state, or not any more.
+
+        Who comes when that was not finished begins with them anew.
+        """
+        initializing, initialized = dict(self.initializing), dict(self.initialized)
+        for topic_id in topic_ids & initialized.keys():
+            name, numbers = initialized.pop(topic_id)
+            _, before = initializing.get(topic_id, (name, ()))
+            initializing[topic_id] = (name, tuple(sorted({*before, *numbers})))
         return [rows.state(self.group_id, initializing, initialized, self.deleting)]
 
     def state_deleted(self, topic_ids: set[Uuid]) -> list[GroupRecord]:

@@ -200,6 +200,13 @@ class ShareGroups:
             for topic_id, _, number in (*_each(known), *_each(begun))
             if topic_id in topics
         )
+        if parts:
+            await self._groups.decide(
+                group_id,
+                lambda shard, waiter, now_ms: requests.begin_deleting(
+                    shard, group_id, topics, waiter
+                ),
+            )
         errors = await together(self.state.delete(ShareKey(group_id, *part)) for part in parts)
         for error in errors:
             if error is not None:

@@ -148,6 +148,11 @@ def state_initialized(shard: GroupShard, group_id: str, done: Topics, waiter: Wa
     return Out(share_group(shard, group_id).state_initialized(done), [(waiter, True)])
 
 
+def begin_deleting(shard: GroupShard, group_id: str, topics: set[Uuid], waiter: Waiter) -> Out:
+    """The state of these topics is about to go."""
+    return Out(share_group(shard, group_id).begin_deleting(topics), [(waiter, True)])
+
+
 def state_deleted(shard: GroupShard, group_id: str, topics: set[Uuid], waiter: Waiter) -> Out:
     """The state of these topics is gone."""
     return Out(share_group(shard, group_id).state_deleted(topics), [(waiter, True)])

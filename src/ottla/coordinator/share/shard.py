@@ -99,6 +99,9 @@ class ShareStateShard:
         state = self.states.get(key)
         if state is not None and state_epoch != -1 and state_epoch < state.state_epoch:
             raise ApiError(ErrorCode.FENCED_STATE_EPOCH)
+        if state is not None and state_epoch == state.state_epoch and start_offset == UNINITIALIZED:
+            # Asked again, perhaps late: it has begun, and what became of records may be known.
+            return Out(answers=[(waiter, state)])
         snapshot = Snapshot(
             0 if state is None else state.snapshot_epoch + 1,
             state_epoch,

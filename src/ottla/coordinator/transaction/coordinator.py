@@ -220,6 +220,7 @@ class TransactionCoordinator:
             return
         self._ending[transactional_id] = prepared
         partition = self.partition_for(transactional_id)
+        epoch = self._epochs[partition]
 
         def written(how: Written) -> None:
             del self._ending[transactional_id]
@@ -227,9 +228,12 @@ class TransactionCoordinator:
                 self._runtime.tell(
                     partition, lambda shard, now_ms: shard.complete(prepared, now_ms)
                 )
+            elif self._epochs.get(partition) != epoch:
+                # Loaded again meanwhile: what an older epoch was told says nothing of this one.
+                self.markers_again(transactional_id)
             elif how is Written.NOT_ALL:
                 self._runtime.tell(partition, lambda shard, now_ms: shard.put_off(prepared, now_ms))
             else:
                 self._runtime.tell(partition, lambda shard, now_ms: shard.give_up(prepared))
 
-        self._markers.write(prepared, self._epochs[partition], written)
+        self._markers.write(prepared, epoch, written)
