@@ -35,6 +35,8 @@ class Members:
         """Records that came again."""
         self.assignments = 0
         """How often a member was given partitions."""
+        self._given: dict[int, int] = {}
+        """How many each was given last, by member."""
         self.refused: Counter[str] = Counter()
         """Commits, by error; the next one says all that they did."""
         self._next = [0] * partitions
@@ -95,6 +97,14 @@ class Members:
     def _assigned(self, member: Consumer, places: list[TopicPartition]) -> None:
         with self._lock:
             self.assignments += 1
+            self._given[id(member)] = len(places)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether they share all partitions: one that came first had all of them for a moment."""
+        with self._lock:
+            given = self._given.values()
+            return len(given) == self.count and sum(given) == len(self._next)
 
     def _take(self, message: Any) -> None:
         number, offset = message.partition(), message.offset()

@@ -30,7 +30,7 @@ def rolling_restart(stage: Stage) -> None:
     """Restart every broker, each when the one before is in sync again; no member of a group moves."""
     members = stage.members
     assert members is not None
-    until("every member has partitions", lambda: members.assignments >= members.count)
+    until("every member has its partitions", lambda: members.is_settled)
     assignments = members.assignments
     for broker in stage.cluster.present:
         with stage.disturbance("restarted, one after the other"):
